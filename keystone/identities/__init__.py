@@ -64,8 +64,8 @@ class Identities:
     # SSH
 
     def _ssh(self, purpose: str, name: str = "", generation: int = CLUSTER_GENERATION) -> SshKey:
-        check = self._bytes(f"{purpose} check", name, generation, 4)
-        return ssh_key(self._bytes(purpose, name, generation), check)
+        seed = self._bytes(purpose, name, generation)
+        return ssh_key(seed, self._bytes(f"{purpose} check", name, generation, 4))
 
     def ssh_host_key(self, host: str, generation: int) -> SshKey:
         """Return the host key of the installed system."""
