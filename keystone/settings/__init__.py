@@ -1,0 +1,91 @@
+"""The typed model of a stack file: one module per section, cross rules in `rules`.
+
+`parse` takes a document, `read` a stack's file (no Pulumi needed), `load` the configuration of the running program.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from keystone.settings import stackfile
+from keystone.settings.cluster import Api, Cluster
+from keystone.settings.faults import Fault, SettingsError
+from keystone.settings.hosts import Host, Site, Ssh, Taint
+from keystone.settings.mesh import Derp, Mesh, Route, Rule, SshRule
+from keystone.settings.network import LoadBalancer, Network
+from keystone.settings.parsing import examine, parse
+from keystone.settings.root import Settings
+
+if TYPE_CHECKING:
+    import pulumi
+
+__all__ = [
+    "Api",
+    "Cluster",
+    "Derp",
+    "Fault",
+    "Host",
+    "LoadBalancer",
+    "Mesh",
+    "Network",
+    "Route",
+    "Rule",
+    "Secrets",
+    "Settings",
+    "SettingsError",
+    "Site",
+    "Ssh",
+    "SshRule",
+    "Taint",
+    "load",
+    "parse",
+    "read",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Secrets:
+    """The stack's secrets, as the engine hands them to the program."""
+
+    root: "pulumi.Output[str]"
+
+
+def read(stack: str, project: Path = Path()) -> Settings:
+    """The settings of a stack, from its file. Raises SettingsError with all faults at once."""
+    config = stackfile.config_of(stack, project)
+    sections, faults = examine(stackfile.settings_of(config))
+    stackfile.raise_for(stackfile.path_of(stack, project), faults + stackfile.secret_faults(config))
+    return Settings.model_construct(**sections)
+
+
+def load() -> tuple[Settings, Secrets]:
+    """Settings and secrets of the running Pulumi program. The one place that opens pulumi.Config."""
+    import pulumi  # only the program has an engine; everything else reads the file
+
+    config = pulumi.Config(stackfile.NAMESPACE)
+    document = {key: _value(config.get(key)) for key in _given_keys()}
+    sections, faults = examine(document)
+    if config.get_secret(stackfile.ROOT_SECRET) is None:
+        faults.append(
+            Fault(stackfile.ROOT_SECRET, "this secret is missing", "Make the stack file with `keystone init`")
+        )
+    stackfile.raise_for(stackfile.path_of(pulumi.get_stack()), faults)
+    return Settings.model_construct(**sections), Secrets(root=config.require_secret(stackfile.ROOT_SECRET))
+
+
+def _given_keys() -> list[str]:
+    """The program's keys, secrets aside. pulumi.Config cannot list them, and an unknown one must not be lost."""
+    from pulumi.runtime.config import CONFIG, get_config_env
+
+    given: Mapping[str, Any] = {**get_config_env(), **CONFIG.get()}
+    return list(stackfile.settings_of(given))
+
+
+def _value(text: str | None) -> Any:
+    """A configuration value. The engine hands all but plain text over as JSON."""
+    try:
+        return json.loads(text or "")
+    except ValueError:
+        return text

@@ -1,0 +1,27 @@
+"""The ports that nodes need from each other, by choice. The one place that knows them.
+
+Sources: Cilium's and Calico's system requirements, k3s' networking requirements.
+"""
+
+from keystone.settings.cluster import API_PORT
+from keystone.settings.network import Cni, Encryption
+
+KUBELET_PORT = 10250
+ETCD_PORTS = (2379, 2380)
+TAILSCALE_PORT = 41641
+STUN_PORT = 3478
+
+API = (f"tcp:{API_PORT}",)
+KUBELET = (f"tcp:{KUBELET_PORT}",)
+
+
+def cni_ports(cni: Cni, encryption: Encryption) -> tuple[str, ...]:
+    """What nodes open to each other for the network plugin, as protocol:port."""
+    encrypted = encryption == "wireguard"
+    match cni:
+        case "cilium":
+            return ("tcp:4240", "udp:8472", *(("udp:51871",) if encrypted else ()))
+        case "flannel":
+            return ("udp:51820",) if encrypted else ("udp:8472",)
+        case "calico":
+            return ("udp:4789", *(("udp:51820",) if encrypted else ()))

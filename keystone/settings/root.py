@@ -1,0 +1,73 @@
+"""The whole of a stack file's `keystone:` keys, as one frozen value."""
+
+from collections.abc import Mapping
+
+from pydantic import Field
+
+from keystone.settings import ports
+from keystone.settings.cluster import Cluster
+from keystone.settings.hosts import Host, HostName, Site
+from keystone.settings.mesh import Mesh
+from keystone.settings.model import Bool, Label, Model
+from keystone.settings.network import Network
+
+
+class Settings(Model):
+    """What a stack file says. Made by `parse`, `read` or `load`, which hold the cross rules too."""
+
+    cluster: Cluster = Field(description="the Kubernetes cluster")
+    sites: Mapping[Label, Site] = Field(description="local networks, by name")
+    hosts: Mapping[HostName, Host] = Field(description="machines, by name")
+    network: Network = Field(default=Network(), description="the cluster's network")
+    mesh: Mesh = Field(description="the WireGuard mesh")
+    protect_hosts: Bool = Field(
+        default=True, description="whether an installed host refuses removal and reinstallation"
+    )
+
+    @property
+    def primer(self) -> tuple[str, Host]:
+        """Name and settings of the first server, which also holds the mesh's controller."""
+        return next((name, host) for name, host in self.hosts.items() if host.role == "primer")
+
+    @property
+    def servers(self) -> dict[str, Host]:
+        """The control plane, the Primer among them, by name."""
+        return self._with_roles("primer", "server")
+
+    @property
+    def agents(self) -> dict[str, Host]:
+        """The workers, by name."""
+        return self._with_roles("agent")
+
+    @property
+    def edges(self) -> dict[str, Host]:
+        """Hosts that only pass traffic into the mesh, by name; no nodes of Kubernetes."""
+        return self._with_roles("edge")
+
+    @property
+    def nodes(self) -> dict[str, Host]:
+        """Servers and agents: what Kubernetes shows as nodes, by name."""
+        return self._with_roles("primer", "server", "agent")
+
+    def site_of(self, host: str) -> Site:
+        return self.sites[self.hosts[host].site]
+
+    def tag_of(self, host: str) -> str:
+        """The tag that the host has in the mesh: tag:ROLE."""
+        return f"tag:{self.hosts[host].role}"
+
+    def ports(self, service: str) -> tuple[str, ...]:
+        """The ports behind an entry of a mesh rule: its words become numbers, tcp:443 stays as it is."""
+        match service:
+            case "api":
+                return ports.API
+            case "kubelet":
+                return ports.KUBELET
+            case "cni":
+                return ports.cni_ports(self.network.cni, self.network.encryption)
+            case "ssh":
+                return tuple(f"tcp:{port}" for port in sorted({host.ssh.port for host in self.hosts.values()}))
+        return (service,)
+
+    def _with_roles(self, *roles: str) -> dict[str, Host]:
+        return {name: host for name, host in sorted(self.hosts.items()) if host.role in roles}

@@ -1,0 +1,95 @@
+"""A stack file on disk: Pulumi.<stack>.yaml, read without Pulumi."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from keystone.errors import KeystoneError
+from keystone.settings.faults import Fault, SettingsError
+
+NAMESPACE = "keystone"
+ROOT_SECRET = "rootSecret"
+SECRET_KEYS = (ROOT_SECRET,)
+"""Top-level keys that hold secrets; each is one encrypted value."""
+
+_STACK = re.compile(r"[A-Za-z0-9_.-]{1,100}")
+
+
+def path_of(stack: str, project: Path = Path()) -> Path:
+    """The file of a stack. Raises KeystoneError for a name that Pulumi would not take."""
+    if not _STACK.fullmatch(stack) or stack in (".", ".."):
+        raise KeystoneError("stack", f"{stack!r} is not a stack's name", "Use letters, digits, '-', '_' and '.'")
+    return project / f"Pulumi.{stack}.yaml"
+
+
+def config_of(stack: str, project: Path = Path()) -> dict[str, Any]:
+    """The `config:` part of a stack file, every key with its namespace."""
+    file = path_of(stack, project)
+    try:
+        document = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise KeystoneError(
+            file.name, "there is no such stack file", f"Make it with `keystone init {stack}`, or correct the name"
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise KeystoneError(file.name, f"is not YAML: {_one_line(error)}", "Correct it") from None
+    config = document.get("config") if isinstance(document, dict) else None
+    if not isinstance(config, dict) or not all(isinstance(key, str) for key in config):
+        raise KeystoneError(file.name, "has no `config:` with keys", "Put the settings below `config:`")
+    return config
+
+
+def _one_line(error: Exception) -> str:
+    mark = getattr(error, "problem_mark", None)
+    where = f" in line {mark.line + 1}" if mark is not None else ""
+    return f"{getattr(error, 'problem', None) or type(error).__name__}{where}"
+
+
+def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys below `keystone:`, without namespace and without the secrets."""
+    plain = {
+        key.removeprefix(f"{NAMESPACE}:"): value for key, value in config.items() if key.startswith(f"{NAMESPACE}:")
+    }
+    return {key: value for key, value in plain.items() if key not in SECRET_KEYS}
+
+
+def secret_faults(config: Mapping[str, Any]) -> list[Fault]:
+    """What is wrong with the secrets' places: missing, in plain text, or inside of a section."""
+    faults = []
+    for key in SECRET_KEYS:
+        value = config.get(f"{NAMESPACE}:{key}")
+        if value is None:
+            faults.append(Fault(key, "this secret is missing", "Make the stack file with `keystone init`"))
+        elif not _encrypted(value):
+            faults.append(
+                Fault(key, "stands in the file in plain text", f"Use `pulumi config set --secret {NAMESPACE}:{key}`")
+            )
+    for key, value in settings_of(config).items():
+        faults += [
+            Fault(place, "a secret inside a section would be handed out in plain text", "Remove it")
+            for place in _places_of_secrets(key, value)
+        ]
+    return faults
+
+
+def _encrypted(value: Any) -> bool:
+    return isinstance(value, Mapping) and set(value) == {"secure"} and isinstance(value["secure"], str)
+
+
+def _places_of_secrets(place: str, value: Any) -> list[str]:
+    if _encrypted(value):
+        return [place]
+    if isinstance(value, Mapping):
+        return [found for key, item in value.items() for found in _places_of_secrets(f"{place}.{key}", item)]
+    if isinstance(value, list):
+        return [found for index, item in enumerate(value) for found in _places_of_secrets(f"{place}[{index}]", item)]
+    return []
+
+
+def raise_for(file: Path, faults: list[Fault]) -> None:
+    """Raise one error with all faults of the file, if there are any."""
+    if faults:
+        raise SettingsError(faults, file.name)
