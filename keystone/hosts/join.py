@@ -1,0 +1,106 @@
+"""Brings an installed host into the mesh and waits for its Kubernetes node.
+
+The mesh key is minted on the Primer, used once, and passed by standard input: it is in no argument, file or state.
+"""
+
+import json
+
+from keystone.errors import KeystoneError
+from keystone.hosts import mesh, ssh
+from keystone.hosts.context import Context, host_lock, progress
+
+UP_SECONDS = 90
+RUNNING_SECONDS = 60.0
+NODE_SECONDS = 300.0
+START_SECONDS = 120.0
+
+
+async def join(context: Context, name: str) -> dict[str, str | None]:
+    """Joins a host and gives its Kubernetes node (None for an edge) and mesh address. Raises KeystoneError."""
+    host = context.host(name)
+    primer, _ = context.settings.primer
+    async with host_lock(context.stack, name), context.dial(name) as machine, context.dial(primer) as controller:
+        await _start(machine, "tailscaled")
+        seen = await mesh.daemon(machine)
+        known = await mesh.nodes(controller)
+        tag = context.settings.tag_of(name)
+        if seen.state == "Running" and any(node.key == seen.key and tag in node.tags for node in known):
+            progress(name, f"is in the mesh as {tag}, {seen.address}")
+        else:
+            await _forget(controller, name, known)
+            seen = await _enter(context, name, tag, machine, controller)
+        node = None
+        if name in context.settings.nodes:
+            await _start(machine, "k3s")
+            node = await _registered(controller, name)
+        # A remote agent's address is the mesh's to give, so it is an output; `host.address` stays the settings'.
+        progress(name, f"joined: {seen.address}, " + (f"node {node}" if node else f"{host.role}, no Kubernetes node"))
+        return {"node": node, "mesh": seen.address}
+
+
+async def _start(machine: ssh.Machine, unit: str) -> None:
+    """Starts a unit that a removal has stopped; a running one is left alone."""
+    if (await machine.run("systemctl", "is-active", unit, check=False)).stdout.strip() != "active":
+        progress(machine.target.name, f"starting {unit}")
+        await machine.run("systemctl", "start", unit, limit=START_SECONDS)
+
+
+async def _forget(controller: ssh.Machine, name: str, known: list[mesh.Node]) -> None:
+    """Deletes what an earlier install of this host left: its mesh node, which would take the name, and its password.
+
+    k3s refuses a node whose password differs from the one in this Secret, and makes the Secret anew when it is missing.
+    """
+    for node in known:
+        if node.name == name:
+            progress(name, f"removing its earlier mesh node {node.number}")
+            await mesh.delete_node(controller, node)
+    secret = f"{name}.node-password.k3s"
+    await controller.run("kubectl", "delete", "secret", secret, "--namespace", "kube-system", "--ignore-not-found")
+
+
+async def _enter(context: Context, name: str, tag: str, machine: ssh.Machine, controller: ssh.Machine) -> mesh.Daemon:
+    key = await mesh.mint(controller, tag)
+    try:
+        await _up(context, name, machine, key)
+        seen = await ssh.until(
+            "its mesh daemon to be Running", lambda: _running(machine), place=f"hosts.{name}", limit=RUNNING_SECONDS
+        )
+    except BaseException:
+        progress(name, f"expiring the unused mesh key {key.number}")
+        await mesh.expire(controller, key)
+        raise
+    if tag not in seen.tags:
+        raise KeystoneError(
+            str(machine.target), f"it joined with the tags {list(seen.tags)}, expected {tag}", "Remove its mesh node"
+        )
+    return seen
+
+
+async def _up(context: Context, name: str, machine: ssh.Machine, key: mesh.Key) -> None:
+    settings = context.settings.mesh
+    routes = sorted(str(route.cidr) for route in settings.routes.values() if name in route.hosts)
+    argv = ["tailscale", "up", "--auth-key=file:/dev/stdin", "--login-server", settings.server_url, "--hostname", name]
+    argv += [f"--timeout={UP_SECONDS}s", "--reset"]
+    argv += [f"--advertise-routes={','.join(routes)}"] if routes else []
+    progress(name, f"joining the mesh at {settings.server_url}")
+    await machine.run(*argv, stdin=f"{key.secret}\n", limit=UP_SECONDS + ssh.CONNECT_SECONDS)
+
+
+async def _running(machine: ssh.Machine) -> mesh.Daemon | None:
+    seen = await mesh.daemon(machine)
+    if seen.state == "Running" and seen.address:
+        return seen
+    raise KeystoneError(str(machine.target), f"the daemon's state is {seen.state}, its address {seen.address}")
+
+
+async def _registered(controller: ssh.Machine, name: str) -> str:
+    async def attempt() -> str | None:
+        return (await controller.run("kubectl", "get", "node", name, "--output", "name")).stdout.strip() or None
+
+    found = await ssh.until("its Kubernetes node", attempt, place=f"hosts.{name}", limit=NODE_SECONDS)
+    return found.removeprefix("node/")
+
+
+def output(result: dict[str, str | None]) -> str:
+    """The result as the program reads it from standard output."""
+    return json.dumps(result, sort_keys=True)

@@ -1,0 +1,42 @@
+"""Gives the mesh policy to the controller; it has no other owner."""
+
+import json
+
+from keystone import mesh_policy
+from keystone.errors import KeystoneError
+from keystone.hosts import ssh
+from keystone.hosts.context import Context, host_lock, progress
+
+CONTROLLER_SECONDS = 120.0
+
+
+async def policy(context: Context) -> None:
+    """Sets the policy by standard input; nothing when the controller holds an equal one. Raises KeystoneError."""
+    primer, _ = context.settings.primer
+    wanted = mesh_policy.policy(context.settings)
+    async with host_lock(context.stack, f"{primer}.policy"), context.dial(primer) as controller:
+        if (await controller.run("systemctl", "is-active", "headscale", check=False)).stdout.strip() != "active":
+            await controller.run("systemctl", "start", "headscale", limit=CONTROLLER_SECONDS)
+
+        async def answers() -> ssh.Result | None:
+            return await controller.run("headscale", "users", "list", "-o", "json")
+
+        await ssh.until("the mesh controller", answers, place=str(controller.target), limit=CONTROLLER_SECONDS)
+        held = await controller.run("headscale", "policy", "get", check=False)
+        if held.status == 0 and _parsed(held.stdout) == wanted:
+            progress(primer, "the mesh policy is set already")
+            return
+        try:
+            await controller.run(
+                "headscale", "policy", "set", "--file", "/dev/stdin", stdin=json.dumps(wanted, indent=2)
+            )
+        except ssh.CommandFailed as fault:
+            raise KeystoneError("mesh", f"the controller refuses the policy: {ssh.last_line(fault.stderr)}") from None
+        progress(primer, "the mesh policy is set")
+
+
+def _parsed(text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None  # HuJSON with comments is not ours

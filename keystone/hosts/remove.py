@@ -1,0 +1,152 @@
+"""Takes a host out of the cluster and the mesh. Runs against the Primer and never needs the removed host.
+
+A name that is still in the stack file means that the whole stack is destroyed: then there is nothing to drain towards
+and no etcd to keep, and a Primer that is gone already is no fault. Each step may find its work done.
+"""
+
+import json
+from dataclasses import dataclass
+
+from keystone.errors import KeystoneError
+from keystone.hosts import mesh, ssh
+from keystone.hosts.context import Context, host_lock, progress
+
+DRAIN_SECONDS = 120
+FORCED_DRAIN_SECONDS = 30
+ETCD_SECONDS = 60.0
+STOP_SECONDS = 90.0
+LOGOUT_SECONDS = 20.0
+SERVERS = ("primer", "server")
+# docs.k3s.io: k3s removes the etcd member of a node with this annotation and confirms with the other one.
+ETCD_REMOVE = "etcd.k3s.cattle.io/remove=true"
+ETCD_REMOVED = "etcd.k3s.cattle.io/removed-node-name"
+
+
+@dataclass(frozen=True)
+class Removed:
+    """A host that leaves, as the deleted resource knew it: the stack file may not have it any more."""
+
+    name: str
+    role: str
+    target: ssh.Target
+    generation: int
+
+    @property
+    def has_node(self) -> bool:
+        return self.role != "edge"
+
+
+async def remove(context: Context, removed: Removed) -> None:
+    """Removes a host; see the module. Raises KeystoneError when the Primer cannot be reached for a single removal."""
+    destroy = removed.name in context.settings.hosts or removed.role == "primer"
+    async with host_lock(context.stack, removed.name):
+        try:
+            await leave_cluster(context, removed, drain=not destroy)
+        except (ssh.Unreachable, ssh.WrongHostKey) as fault:
+            if not destroy:
+                raise
+            progress(removed.name, f"the Primer is gone, nothing to unregister ({fault.problem})")
+        # The Primer's services end with the mesh policy, after every other host has left.
+        if removed.role != "primer":
+            await stop(context, removed)
+        if not destroy:
+            progress(removed.name, "removed; it still holds its agent token: switch it off or reinstall it")
+
+
+async def leave_cluster(context: Context, removed: Removed, *, drain: bool) -> None:
+    """Drain, etcd member, node, node password, mesh node: all on the Primer. Raises Unreachable when that is gone."""
+    primer, _ = context.settings.primer
+    async with context.dial(primer) as controller:
+        if removed.has_node and await _api(controller, removed.name):
+            if drain and await _has_node(controller, removed.name):
+                await _drain(controller, removed.name)
+                if removed.role in SERVERS:
+                    await _leave_etcd(controller, removed.name)
+            await controller.run(
+                "kubectl", "delete", "node", removed.name, "--ignore-not-found", "--timeout=60s", limit=70
+            )
+            secret = f"{removed.name}.node-password.k3s"
+            await controller.run(
+                "kubectl", "delete", "secret", secret, "--namespace", "kube-system", "--ignore-not-found"
+            )
+        await _leave_mesh(controller, removed.name)
+
+
+async def _api(controller: ssh.Machine, name: str) -> bool:
+    answer = await controller.run("kubectl", "get", "--raw", "/readyz", "--request-timeout=10s", check=False)
+    if answer.status == 0:
+        return True
+    progress(name, f"the Kubernetes API is down, its node stays ({ssh.last_line(answer.stderr)})")
+    return False
+
+
+async def _has_node(controller: ssh.Machine, name: str) -> bool:
+    found = await controller.run("kubectl", "get", "node", name, "--output", "name", "--ignore-not-found")
+    return bool(found.stdout.strip())
+
+
+async def _drain(controller: ssh.Machine, name: str) -> None:
+    progress(name, f"draining, at most {DRAIN_SECONDS} s")
+    argv = ("kubectl", "drain", name, "--ignore-daemonsets", "--delete-emptydir-data")
+    gentle = await controller.run(*argv, f"--timeout={DRAIN_SECONDS}s", limit=DRAIN_SECONDS + 20, check=False)
+    if gentle.status == 0:
+        return
+    progress(name, f"draining by force, without regard to disruption budgets ({ssh.last_line(gentle.stderr)})")
+    forced = (*argv, "--force", "--disable-eviction", "--grace-period=0", f"--timeout={FORCED_DRAIN_SECONDS}s")
+    result = await controller.run(*forced, limit=FORCED_DRAIN_SECONDS + 20, check=False)
+    if result.status != 0:
+        progress(name, f"some pods did not go; their node goes now ({ssh.last_line(result.stderr)})")
+
+
+async def _leave_etcd(controller: ssh.Machine, name: str) -> None:
+    await controller.run("kubectl", "annotate", "node", name, ETCD_REMOVE, "--overwrite")
+
+    async def left() -> bool | None:
+        node = json.loads((await controller.run("kubectl", "get", "node", name, "--output", "json")).stdout)
+        if ETCD_REMOVED in node["metadata"].get("annotations", {}):
+            return True
+        raise KeystoneError(str(controller.target), f"{ETCD_REMOVED} is not set yet")
+
+    try:
+        await ssh.until("its etcd member to leave", left, place=f"hosts.{name}", limit=ETCD_SECONDS)
+        progress(name, "its etcd member has left")
+    except KeystoneError as fault:
+        # k3s removes the member of a deleted node as well, so the removal goes on.
+        progress(name, f"no word that its etcd member left ({fault.problem}); deleting the node removes it too")
+
+
+async def _leave_mesh(controller: ssh.Machine, name: str) -> None:
+    listed = await controller.run("headscale", "nodes", "list", "-o", "json", check=False)
+    if listed.status != 0:
+        progress(name, f"the mesh controller is down, its mesh node stays ({ssh.last_line(listed.stderr)})")
+        return
+    for node in await mesh.nodes(controller):
+        if node.name == name:
+            await mesh.delete_node(controller, node)
+            progress(name, f"its mesh node {node.number} is gone")
+
+
+async def stop(context: Context, removed: Removed) -> None:
+    """Ends the host's part in cluster and mesh if it answers with its pinned key; else says so."""
+    try:
+        async with context.dial_target(removed.target, removed.generation) as machine:
+            # Logging out first: it drops the node key on the disk, also when the controller forgot the node already.
+            out = await machine.run("tailscale", "logout", limit=LOGOUT_SECONDS, check=False)
+            if out.status != 0:
+                progress(removed.name, f"`tailscale logout`: {ssh.last_line(out.stderr)}")
+            for unit in ("k3s", "tailscaled") if removed.has_node else ("tailscaled",):
+                await machine.run("systemctl", "stop", unit, limit=STOP_SECONDS)
+            progress(removed.name, "its services are stopped")
+    except KeystoneError as fault:
+        progress(removed.name, f"its services were not stopped: {fault.problem}")
+
+
+async def stop_primer(context: Context, removed: Removed) -> None:
+    """The last step of a destroy: the Primer's own services, the mesh controller among them."""
+    async with host_lock(context.stack, removed.name):
+        await stop(context, removed)
+        try:
+            async with context.dial_target(removed.target, removed.generation) as machine:
+                await machine.run("systemctl", "stop", "headscale", limit=STOP_SECONDS)
+        except KeystoneError as fault:
+            progress(removed.name, f"the mesh controller was not stopped: {fault.problem}")
