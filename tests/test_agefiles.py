@@ -1,12 +1,16 @@
 """Age files: each host reads its own secrets and no other's; a second run changes no byte."""
 
+import base64
 import copy
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from cryptography import x509
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from keystone import agefiles
 from keystone.errors import KeystoneError
@@ -212,3 +216,17 @@ def test_a_folder_that_cannot_be_written_is_one_plain_error(tmp_path):
     (tmp_path / "nix").write_text("a file where the folder should be")
     with pytest.raises(KeystoneError, match=r"cannot be read or written: .*\. Free the disk or correct the path\."):
         render(tmp_path)
+
+
+def published_root_secret() -> str:
+    """The dev stack's root secret: pulumi's passphrase provider (PBKDF2 and AES-GCM), with its published passphrase."""
+    document = yaml.safe_load((PROJECT / "Pulumi.dev.yaml").read_text())
+    salt = base64.b64decode(document["encryptionsalt"].split(":")[1])
+    key = hashlib.pbkdf2_hmac("sha256", b"keystone-twin", salt, 1_000_000, 32)
+    _, nonce, sealed = document["config"]["keystone:rootSecret"]["secure"].split(":")
+    return AESGCM(key).decrypt(base64.b64decode(nonce), base64.b64decode(sealed), None).decode()
+
+
+def test_the_checked_in_files_of_the_dev_stack_are_current():
+    root = published_root_secret()
+    assert agefiles.check(settings(), Identities(root, "dev"), "dev", PROJECT) == []
