@@ -82,6 +82,11 @@ def _text(pattern: str, description: str, example: str) -> WithJsonSchema:
     )
 
 
+def _shape(pattern: str) -> Any:
+    """A pattern for editors only; the type's own check gives the better words."""
+    return Field(json_schema_extra={"pattern": f"^{pattern}$"})
+
+
 def _label(value: str) -> str:
     if not addressing.is_label(value):
         raise Wrong(
@@ -149,13 +154,13 @@ Bool = StrictBool
 Text = StrictStr
 Port = Annotated[StrictInt, Field(ge=1, le=65535)]
 Generation = Annotated[StrictInt, Field(ge=1, le=1_000_000)]
-Label = Annotated[StrictStr, AfterValidator(_label)]
-Domain = Annotated[StrictStr, AfterValidator(_domain)]
+Label = Annotated[StrictStr, AfterValidator(_label), _shape(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")]
+Domain = Annotated[StrictStr, AfterValidator(_domain), _shape(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")]
 NameOrAddress = Annotated[StrictStr, AfterValidator(_host_or_address)]
-HttpsUrl = Annotated[StrictStr, AfterValidator(_https)]
+HttpsUrl = Annotated[StrictStr, AfterValidator(_https), _shape(r"https://[a-z0-9.-]+(:\d+)?/?")]
 SshPublicKey = Annotated[StrictStr, AfterValidator(_ssh_public_key)]
 Ed25519PublicKey = Annotated[StrictStr, AfterValidator(_ssh_public_key), AfterValidator(_ed25519)]
-DiskPath = Annotated[StrictStr, AfterValidator(_disk)]
+DiskPath = Annotated[StrictStr, AfterValidator(_disk), _shape(r"/dev/disk/by-id/[A-Za-z0-9._:+@=-]+")]
 Serial = Annotated[
     StrictStr,
     _matching(
