@@ -1,0 +1,52 @@
+# The ports that a host opens, worked out from its role and the cluster's choices; pure builtins. Each list says from
+# where: `anyone`, `nodes` (the site, the pods, the mesh) or `servers` (the other control-plane hosts).
+# Sources: Cilium's and Calico's system requirements, k3s' networking requirements, Headscale's requirements.
+{
+  role,
+  distribution,
+  cni,
+  encryption,
+  sshPort,
+  meshPort,
+  edgePorts ? [ ],
+}:
+let
+  only = condition: list: if condition then list else [ ];
+  primer = role == "primer";
+  server = primer || role == "server";
+  node = role != "edge";
+  encrypted = encryption == "wireguard";
+  cniPorts = {
+    cilium = {
+      tcp = [ 4240 ]; # health checks between agents
+      udp = [ 8472 ] ++ only encrypted [ 51871 ];
+    };
+    flannel = {
+      tcp = [ ];
+      # the chart's WireGuard port differs from k3s' own
+      udp = if encrypted then [ (if distribution == "k3s" then 51820 else 51821) ] else [ 8472 ];
+    };
+    calico = {
+      tcp = [ 5473 ]; # Typha, which the operator always deploys
+      udp = [ 4789 ] ++ only encrypted [ 51820 ];
+    };
+  };
+in
+{
+  anyone = {
+    tcp = [ sshPort ] ++ only server [ 6443 ] ++ only primer [ meshPort ] ++ only (role == "edge") edgePorts;
+    # 41641: direct paths of the mesh; 3478: STUN of the relay
+    udp = only primer [ 3478 ] ++ [ 41641 ];
+  };
+  nodes = {
+    tcp = only node ([ 10250 ] ++ cniPorts.${cni}.tcp);
+    udp = only node cniPorts.${cni}.udp;
+  };
+  servers = {
+    tcp = only server [
+      2379
+      2380
+    ];
+    udp = [ ];
+  };
+}

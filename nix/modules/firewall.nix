@@ -1,0 +1,66 @@
+# The firewall: nothing is open but what lib/ports.nix works out.
+{ config, lib, ... }:
+let
+  cfg = config.keystone.firewall;
+  inherit (config.keystone)
+    cluster
+    derived
+    edge
+    host
+    network
+    ;
+  list = values: lib.concatMapStringsSep ", " toString (lib.sort (a: b: a < b) (lib.unique values));
+  allow =
+    what: protocol: ports:
+    lib.optional (ports != [ ]) "${what} ${protocol} dport { ${list ports} } accept";
+  peers = lib.remove host.address (map (s: s.address) cluster.servers);
+  from = addresses: "ip saddr { ${lib.concatStringsSep ", " addresses} }";
+  mesh = ''iifname "${config.services.tailscale.interfaceName}"'';
+  site = from ([ cluster.podCidr ] ++ lib.optional (!derived.isRemote) host.site.cidr);
+in
+{
+  options.keystone.firewall.ports = lib.mkOption {
+    type = lib.types.attrsOf (lib.types.attrsOf (lib.types.listOf lib.types.port));
+    readOnly = true;
+    description = "The open ports by source (anyone, nodes, servers) and protocol, worked out from role and choices.";
+  };
+
+  config = {
+    assertions = [
+      {
+        assertion = derived.isPrimer -> !(lib.elem derived.meshPort [ host.ssh.port ] || (derived.meshPort == derived.apiPort));
+        message = "${host.name}: keystone.mesh.serverUrl: port ${toString derived.meshPort} is taken by SSH or the Kubernetes API. Give the mesh's controller another port.";
+      }
+    ];
+
+    keystone.firewall.ports = import ../lib/ports.nix {
+      inherit (host) role;
+      inherit (cluster) distribution;
+      inherit (network) cni encryption;
+      sshPort = host.ssh.port;
+      inherit (derived) meshPort;
+      edgePorts = edge.ports;
+    };
+
+    networking.nftables = {
+      enable = true;
+      # Kubernetes and the network plugin keep their own tables; a flush would cut every pod off.
+      flushRuleset = false;
+    };
+    networking.firewall = {
+      enable = true;
+      allowedTCPPorts = cfg.ports.anyone.tcp;
+      allowedUDPPorts = cfg.ports.anyone.udp;
+      # Replies of pods and mesh peers come back another way than the strict check expects.
+      checkReversePath = "loose";
+      logRefusedConnections = false;
+      extraInputRules = lib.concatLines (
+        allow site "tcp" cfg.ports.nodes.tcp
+        ++ allow site "udp" cfg.ports.nodes.udp
+        ++ allow mesh "tcp" cfg.ports.nodes.tcp
+        ++ allow mesh "udp" cfg.ports.nodes.udp
+        ++ lib.optionals (peers != [ ]) (allow (from peers) "tcp" cfg.ports.servers.tcp)
+      );
+    };
+  };
+}

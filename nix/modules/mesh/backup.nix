@@ -1,0 +1,75 @@
+# Copies of Headscale's database: who is in the mesh, with which address. Losing it means joining every host again.
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
+let
+  cfg = config.keystone.mesh.backup;
+  inherit (config.keystone) derived;
+  database = config.services.headscale.settings.database.sqlite.path;
+in
+{
+  options.keystone.mesh.backup = {
+    enable = lib.mkOption {
+      type = lib.types.bool;
+      default = derived.isPrimer;
+      defaultText = lib.literalExpression ''host.role == "primer"'';
+      description = "Whether the mesh's database is copied by a timer.";
+    };
+    folder = lib.mkOption {
+      type = lib.types.str;
+      default = "/var/backup/headscale";
+      description = "Where the copies lie.";
+    };
+    schedule = lib.mkOption {
+      type = lib.types.str;
+      default = "hourly";
+      example = "*:0/15";
+      description = "When to copy, as systemd.time writes it.";
+    };
+    keep = lib.mkOption {
+      type = lib.types.ints.positive;
+      default = 48;
+      description = "How many copies stay.";
+    };
+  };
+
+  config = lib.mkIf (cfg.enable && derived.isPrimer) {
+    systemd.tmpfiles.settings."10-headscale-backup".${cfg.folder}.d = {
+      mode = "0700";
+      user = "root";
+      group = "root";
+    };
+    systemd.services.headscale-backup = {
+      description = "Copy Headscale's database";
+      after = [ "headscale.service" ];
+      path = [
+        pkgs.findutils
+        pkgs.sqlite
+      ];
+      serviceConfig = {
+        Type = "oneshot";
+        UMask = "0077";
+        TimeoutStartSec = 300;
+      };
+      # .backup takes a consistent copy of a database in use; a copied file would lack the write-ahead log.
+      script = ''
+        target=${cfg.folder}/db-$(date -u +%Y%m%dT%H%M%SZ).sqlite
+        sqlite3 ${database} ".timeout 10000" ".backup '$target.part'"
+        test "$(sqlite3 "$target.part" 'PRAGMA integrity_check')" = ok
+        mv "$target.part" "$target"
+        find ${cfg.folder} -name 'db-*.sqlite' | sort -r | tail -n +${toString (cfg.keep + 1)} | xargs -r rm --
+      '';
+    };
+    systemd.timers.headscale-backup = {
+      wantedBy = [ "timers.target" ];
+      timerConfig = {
+        OnCalendar = cfg.schedule;
+        Persistent = true;
+        RandomizedDelaySec = 60;
+      };
+    };
+  };
+}

@@ -1,0 +1,1 @@
+{ lib, ... }: { options.keystone.snapshots.enable = lib.mkOption { type = lib.types.bool; default = false; }; }
