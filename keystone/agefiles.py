@@ -1,7 +1,8 @@
 """The age files of a stack, nix/secrets/<stack>/<host>/<name>.age, which each machine decrypts with its SSH host key.
 
 age makes other bytes each time, so files are compared by recipient and keyed hash of the plain text, both noted in
-index.json: a second run changes no byte, and another recipient or text rewrites that one file. mesh-ca.crt is public.
+index.json: a second run changes no byte, and another recipient or text rewrites that one file. mesh-ca.crt and
+operator.pub are public.
 """
 
 import hashlib
@@ -24,6 +25,7 @@ from keystone.settings import Settings
 SCHEMA_VERSION = 1
 INDEX = "index.json"
 MESH_CA = "mesh-ca.crt"
+OPERATOR_KEY = "operator.pub"
 
 _TOKENS = ("server-token", "agent-token")
 _CLUSTER_CAS = tuple(f"{name.replace('/', '--')}.{end}" for name in CLUSTER_CAS for end in ("crt", "key"))
@@ -115,7 +117,7 @@ def _is_current(here: Path, path: str, wanted: _Wanted, index: dict[str, dict[st
 
 
 def _stale(
-    here: Path, wanted: dict[str, _Wanted], index: dict[str, dict[str, str]], ca: bytes | None
+    here: Path, wanted: dict[str, _Wanted], index: dict[str, dict[str, str]], public: dict[str, bytes | None]
 ) -> Iterator[tuple[str, bool]]:
     """Yield each path that differs from what it should be, and whether it is to be written (else removed)."""
     for path, want in wanted.items():
@@ -123,13 +125,18 @@ def _stale(
             yield path, True
     for path in sorted(set(index) - set(wanted)):
         yield path, False
-    present = (here / MESH_CA).read_bytes() if (here / MESH_CA).exists() else None
-    if present != ca:
-        yield MESH_CA, ca is not None
+    for name, content in public.items():
+        if _bytes_of(here / name) != content:
+            yield name, content is not None
 
 
-def _mesh_ca(settings: Settings, identities: Identities) -> bytes | None:
-    return identities.mesh_ca()[0].encode() if settings.mesh.tls == "private" else None
+def _public(settings: Settings, identities: Identities) -> dict[str, bytes | None]:
+    """Return the stack's public files by name; None for one that must not be there."""
+    private = settings.mesh.tls == "private"
+    return {
+        MESH_CA: identities.mesh_ca()[0].encode() if private else None,
+        OPERATOR_KEY: f"{identities.operator_key().public}\n".encode(),
+    }
 
 
 @contextmanager
@@ -150,7 +157,7 @@ def check(settings: Settings, identities: Identities, stack: str, project: Path 
     wanted = _wanted(settings, identities, stack)
     with _plain_errors(here):
         index = _read_index(here / INDEX)
-        stale = [path for path, _ in _stale(here, wanted, index, _mesh_ca(settings, identities))]
+        stale = [path for path, _ in _stale(here, wanted, index, _public(settings, identities))]
         if stale or _index(here, wanted, index) != _bytes_of(here / INDEX):
             stale.append(INDEX)
     return sorted(str(folder(stack) / path) for path in stale)
@@ -164,16 +171,16 @@ def render(settings: Settings, identities: Identities, stack: str, project: Path
     """
     here = project / folder(stack)
     wanted = _wanted(settings, identities, stack)
-    ca = _mesh_ca(settings, identities)
+    public = _public(settings, identities)
     changed = []
     with _plain_errors(here):
         index = _read_index(here / INDEX)
-        for path, write in _stale(here, wanted, index, ca):
+        for path, write in _stale(here, wanted, index, public):
             changed.append(path)
             if not write:
                 _remove(here, path)
-            elif path == MESH_CA:
-                _write(here / path, ca or b"")
+            elif path in public:
+                _write(here / path, public[path] or b"")
             else:
                 _write(here / path, encrypt(wanted[path].text, wanted[path].recipient))
                 index[path] = _entry(here, path, wanted[path])
