@@ -13,7 +13,7 @@ CONTROLLER_SECONDS = 120.0
 async def policy(context: Context) -> None:
     """Sets the policy by standard input; nothing when the controller holds an equal one. Raises KeystoneError."""
     primer, _ = context.settings.primer
-    wanted = mesh_policy.policy(context.settings)
+    wanted = mesh_policy.deployed(context.settings).decode()
     async with host_lock(context.stack, f"{primer}.policy"), context.dial(primer) as controller:
         if (await controller.run("systemctl", "is-active", "headscale", check=False)).stdout.strip() != "active":
             await controller.run("systemctl", "start", "headscale", limit=CONTROLLER_SECONDS)
@@ -23,7 +23,7 @@ async def policy(context: Context) -> None:
 
         await ssh.until("the mesh controller", answers, place=str(controller.target), limit=CONTROLLER_SECONDS)
         held = await controller.run("headscale", "policy", "get", check=False)
-        if held.status == 0 and _parsed(held.stdout) == wanted:
+        if held.status == 0 and _parsed(held.stdout) == json.loads(wanted):
             progress(primer, "the mesh policy is set already")
             return
         try:

@@ -1,0 +1,77 @@
+"""The first Kubernetes resources: Keystone's own namespace, and the labels and taints of the nodes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pulumi
+from pulumi_kubernetes.core import v1 as core
+from pulumi_kubernetes.meta import v1 as meta
+
+from keystone.settings import Host, Settings
+
+NAMESPACE = "keystone-system"
+PREFIX = "keystone.internal"
+ROLE_LABEL = f"{PREFIX}/role"
+ZONE_LABEL = "topology.kubernetes.io/zone"
+LEVELS = ("enforce", "audit", "warn")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterBaseArgs:
+    """`nodes` are the registered nodes by host, `joins` what every host's joining is."""
+
+    settings: Settings
+    nodes: Mapping[str, pulumi.Input[str]]
+    joins: Mapping[str, pulumi.Resource]
+
+
+class ClusterBase(pulumi.ComponentResource):
+    ready: pulumi.Resource
+    """Stands for all joins: every other Kubernetes resource depends on it, and so on one resource instead of all."""
+    namespace: pulumi.Output[str]
+
+    def __init__(self, name: str, args: ClusterBaseArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("keystone:components:ClusterBase", name, None, opts)
+        namespace = core.Namespace(
+            f"{name}-namespace",
+            metadata=meta.ObjectMetaArgs(
+                name=NAMESPACE,
+                labels={f"pod-security.kubernetes.io/{level}": "restricted" for level in LEVELS},
+            ),
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                # A destroy removes what is in Kubernetes while the nodes still run.
+                depends_on=list(args.joins.values()),
+            ),
+        )
+        for host, node in args.nodes.items():
+            _node(host, node, args.settings.hosts[host], parent=self, after=namespace)
+        self.ready = namespace
+        self.namespace = namespace.metadata["name"]
+        self.register_outputs({"namespace": self.namespace})
+
+
+def _node(name: str, node: pulumi.Input[str], host: Host, *, parent: pulumi.Resource, after: pulumi.Resource) -> None:
+    taints = [core.TaintPatchArgs(key=taint.key, value=taint.value, effect=taint.effect) for taint in host.taints]
+    core.NodePatch(
+        f"node-{name}",
+        metadata=meta.ObjectMetaPatchArgs(
+            # From the join's output: in a preview a node that does not exist yet has no name to look up.
+            name=node,
+            labels={ROLE_LABEL: host.role, ZONE_LABEL: host.failure_domain, **host.labels},
+            annotations={
+                # k3s sets some of these labels too, at the node's first registration; the stack file wins.
+                "pulumi.com/patchForce": "true",
+                # A reinstalled host registers anew without our labels: its generation makes this patch apply again.
+                f"{PREFIX}/install-generation": str(host.install_generation),
+            },
+        ),
+        # Left out when empty: taking the whole list would take away the node controller's own taints.
+        spec=core.NodeSpecPatchArgs(taints=taints) if taints else None,
+        opts=pulumi.ResourceOptions(
+            parent=parent,
+            depends_on=[after],
+            # The node goes with its host, and a host that is gone has no labels to take off.
+            retain_on_delete=True,
+        ),
+    )

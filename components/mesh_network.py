@@ -1,0 +1,84 @@
+"""The mesh: its policy, then every host's joining. Mesh keys are no resources and in no state."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import pulumi
+
+from components.machine_command import Line, Machine, machine_command
+from keystone import mesh_policy
+from keystone.settings import Settings
+
+JOIN_LIMIT = "20m"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeshNetworkArgs:
+    """`systems` are the hosts' running systems by name; `machine` is the Primer, whose controller holds the policy."""
+
+    settings: Settings
+    machine: Machine
+    systems: Mapping[str, pulumi.Resource]
+
+
+class MeshNetwork(pulumi.ComponentResource):
+    nodes: Mapping[str, pulumi.Output[str]]
+    """Kubernetes node of each host that is one; known once it is registered."""
+    addresses: Mapping[str, pulumi.Output[str]]
+    """Mesh address of each host."""
+    joins: Mapping[str, pulumi.Resource]
+
+    def __init__(self, name: str, args: MeshNetworkArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("keystone:components:MeshNetwork", name, None, opts)
+        primer, _ = args.settings.primer
+        policy = machine_command(
+            f"policy-{name}",
+            args.machine,
+            Line(
+                create=f"policy {primer}",
+                # Runs after every host has left: the end of the Primer's own services.
+                delete=f"stop {_address(args.settings, primer)}",
+                environment={"KEYSTONE_POLICY_HASH": _hash(args.settings)},
+            ),
+            pulumi.ResourceOptions(
+                parent=self,
+                depends_on=[args.systems[primer]],  # the controller comes with the Primer's system
+                additional_secret_outputs=["stdout", "stderr"],
+            ),
+        )
+        self.joins, self.nodes, self.addresses = {}, {}, {}
+        for host in sorted(args.settings.hosts):
+            join = machine_command(
+                f"join-{host}",
+                replace(args.machine, name=host),
+                Line(create=f"join {host}", delete=f"remove {_address(args.settings, host)}"),
+                pulumi.ResourceOptions(
+                    parent=self,
+                    depends_on=[args.systems[host], policy],  # the first join finds the routes' approval in force
+                    custom_timeouts=pulumi.CustomTimeouts(create=JOIN_LIMIT, update=JOIN_LIMIT, delete=JOIN_LIMIT),
+                    additional_secret_outputs=["stdout", "stderr"],
+                ),
+            )
+            # Only secret because the command's standard input is: names and addresses are none.
+            said = pulumi.Output.unsecret(join.stdout).apply(json.loads)
+            self.joins[host] = join
+            self.addresses[host] = said["mesh"]
+            if host in args.settings.nodes:
+                self.nodes[host] = said["node"]
+        self.register_outputs({"addresses": self.addresses})
+
+
+def _hash(settings: Settings) -> str:
+    """Changes when the policy does, so that the command runs again."""
+    return hashlib.sha256(mesh_policy.deployed(settings)).hexdigest()
+
+
+def _address(settings: Settings, name: str) -> str:
+    """What a deletion must know of a host that the stack file may not hold any more."""
+    host = settings.hosts[name]
+    return (
+        f"{name} --role {host.role} --address {host.address} --port {host.ssh.port} --user {host.ssh.user}"
+        f" --generation {host.install_generation}"
+    )
