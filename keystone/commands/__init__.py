@@ -1,4 +1,4 @@
-"""The sub-commands of `keystone`, one file per group.
+"""The sub-commands of `keystone`, one file per group; `keystone.cli` lists them.
 
-Each file has `register(app)`, which adds its commands. Heavy imports belong inside the commands, so that `--help` is quick.
+A command is a function with Typer annotations, named as the command; its module is imported only when it is called.
 """

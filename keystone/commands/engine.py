@@ -1,0 +1,71 @@
+"""`keystone up`, `preview`, `destroy` and `refresh`: the engine's runs, made safe for a run without a person."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Stack = Annotated[
+    str, typer.Option("--stack", "-s", envvar="KEYSTONE_STACK", help="The stack, as in Pulumi.STACK.yaml.")
+]
+Limit = Annotated[float, typer.Option("--limit", help="Seconds after which the run is stopped; 0 is the usual limit.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show what commands print, too.")]
+Target = Annotated[list[str] | None, typer.Option("--target", help="Only this resource (a URN). May be repeated.")]
+Pack = Annotated[list[str] | None, typer.Option("--policy-pack", help="A policy pack's folder. May be repeated.")]
+
+
+def _run(
+    verb: str,
+    stack: str,
+    limit: float,
+    verbose: bool,
+    targets: list[str] | None = None,
+    packs: list[str] | None = None,
+    expect_no_changes: bool = False,
+) -> None:
+    from keystone.engine import Run, execute
+
+    reporter = execute(
+        Run(
+            verb=verb,
+            stack=stack,
+            project=Path.cwd(),
+            limit=limit,
+            verbose=verbose,
+            targets=tuple(targets or ()),
+            policy_packs=tuple(packs or ()),
+            expect_no_changes=expect_no_changes,
+        )
+    )
+    for line in reporter.results():
+        typer.echo(line)
+    typer.echo(f"{verb} {stack}: {reporter.summary()}")
+
+
+def up(
+    stack: Stack = "dev", limit: Limit = 0, verbose: Verbose = False, target: Target = None, policy_pack: Pack = None
+) -> None:
+    """Make the cluster as the stack file says."""
+    _run("up", stack, limit, verbose, target, policy_pack)
+
+
+def preview(
+    stack: Stack = "dev",
+    limit: Limit = 0,
+    verbose: Verbose = False,
+    target: Target = None,
+    policy_pack: Pack = None,
+    expect_no_changes: Annotated[bool, typer.Option(help="Fail when there is anything to do.")] = False,
+) -> None:
+    """Say what `up` would do. Changes nothing."""
+    _run("preview", stack, limit, verbose, target, policy_pack, expect_no_changes)
+
+
+def destroy(stack: Stack = "dev", limit: Limit = 0, verbose: Verbose = False, target: Target = None) -> None:
+    """Take everything down that the stack has made. The stack file stays."""
+    _run("destroy", stack, limit, verbose, target)
+
+
+def refresh(stack: Stack = "dev", limit: Limit = 0, verbose: Verbose = False, target: Target = None) -> None:
+    """Read the real things into the state. Changes nothing else."""
+    _run("refresh", stack, limit, verbose, target)

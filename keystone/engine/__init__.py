@@ -1,0 +1,233 @@
+"""Runs Pulumi for a stack: settles what an earlier run left, shows progress, bounds the time, passes Ctrl-C on.
+
+Nothing here knows the program's resources. Plain `pulumi up` does the same to the cluster; this adds what makes a run
+without a person at the keyboard safe.
+"""
+
+import contextlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from keystone.engine import process, reach, state
+from keystone.engine.events import Reporter
+from keystone.errors import KeystoneError
+
+# Seconds. An update installs machines; a preview only asks.
+LIMITS = {"up": 5400.0, "preview": 600.0, "destroy": 3600.0, "refresh": 1800.0}
+CANCEL_SECONDS = 300
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run of the engine."""
+
+    verb: str  # up, preview, destroy or refresh
+    stack: str
+    project: Path = Path()
+    limit: float = 0.0  # seconds; 0 is the verb's own
+    verbose: bool = False
+    targets: tuple[str, ...] = ()
+    expect_no_changes: bool = False
+    policy_packs: tuple[str, ...] = ()
+
+    @property
+    def seconds(self) -> float:
+        """The time limit."""
+        return self.limit or LIMITS[self.verb]
+
+    def line(self) -> list[str]:
+        """The command line. Events come as JSON on standard output, in memory only: debug events hold secrets."""
+        line = [process.binary(), self.verb, "--stack", self.stack, "--json", "--non-interactive"]
+        if self.verb != "preview":
+            line += ["--yes", "--skip-preview"]
+        if self.expect_no_changes:
+            line.append("--expect-no-changes")
+        for target in self.targets:
+            line += ["--target", target]
+        for pack in self.policy_packs:
+            line += ["--policy-pack", pack]
+        return line
+
+
+class Failure(KeystoneError):
+    """The engine ended with an error; prints the errors of the failed resources in full."""
+
+    def __init__(self, place: str, problem: str, cure: str, details: list[str]) -> None:
+        super().__init__(place, problem, cure)
+        self.details = details
+
+    def __str__(self) -> str:
+        return "\n".join([self.args[0], *self.details])
+
+
+def execute(run: Run, reporter: Reporter | None = None) -> Reporter:
+    """Do a run; returns what was reported. Raises KeystoneError (Failure when the engine itself failed)."""
+    reporter = reporter or Reporter(preview=run.verb == "preview", verbose=run.verbose)
+    if not (run.project / f"Pulumi.{run.stack}.yaml").exists():
+        raise KeystoneError(
+            f"Pulumi.{run.stack}.yaml",
+            "does not exist",
+            f"Make it with `keystone init {run.stack}`, or name another stack",
+        )
+    state.release(run.stack, run.project, reporter.line)
+    held = state.load(run.stack, run.project, create=run.verb in ("up", "preview"))
+    if not held.exists:
+        reporter.line(f"Stack {run.stack} has no state: nothing to do")
+        return reporter
+    if run.verb != "preview":
+        state.settle(run.stack, run.project, reporter.line)
+    for line in reach.require(run.stack, run.project, held.names(reach.HOST_COMMAND)):
+        reporter.line(f"warning: {line}")
+    status, said = _drive(run, reporter)
+    if status == 0 and not reporter.failed and not reporter.errors:
+        return reporter
+    raise _failure(run, reporter, said, status)
+
+
+def _failure(run: Run, reporter: Reporter, said: str, status: int) -> KeystoneError:
+    details = reporter.faults()
+    if status < 0:
+        return KeystoneError(
+            f"pulumi {run.verb}", f"was killed by signal {-status}", "Run it again: it goes on from here"
+        )
+    if not details:
+        return process.explained(f"pulumi {run.verb}", said or f"ended with status {status}")
+    cure = "Mend the cause below and run it again: it goes on from here" if run.verb != "preview" else ""
+    return Failure(f"pulumi {run.verb}", f"failed: {reporter.summary()}", cure, details)
+
+
+def _lines(stream: IO[str], into: "queue.Queue[str | None]") -> None:
+    for line in stream:
+        into.put(line)
+    into.put(None)
+
+
+def _tail(stream: IO[str], into: list[str]) -> None:
+    for line in stream:
+        into.append(line)
+        del into[:-200]
+
+
+@contextlib.contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """Collect Ctrl-C and SIGTERM instead of dying of them, so that the engine can come to a clean stop."""
+    caught: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield caught
+        return
+    before = {
+        one: signal.signal(one, lambda number, _: caught.append(number)) for one in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield caught
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+
+def _drive(run: Run, reporter: Reporter) -> tuple[int, str]:
+    """Run pulumi to its end; returns its exit status and what it said outside of events."""
+    environment = {
+        **process.environment(),
+        "KEYSTONE_STACK": run.stack,
+        "PULUMI_ENABLE_STREAMING_JSON_PREVIEW": "true",
+    }
+    with _interrupts() as caught:
+        # A session of its own: Ctrl-C reaches pulumi once, from us, and never its plugins behind its back; and if it is
+        # killed, what it leaves running can be found by the session's number.
+        engine = subprocess.Popen(
+            run.line(),
+            cwd=run.project,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        assert engine.stdout
+        assert engine.stderr
+        events: queue.Queue[str | None] = queue.Queue()
+        said: list[str] = []
+        readers = [
+            threading.Thread(target=_lines, args=(engine.stdout, events), daemon=True),
+            threading.Thread(target=_tail, args=(engine.stderr, said), daemon=True),
+        ]
+        for reader in readers:
+            reader.start()
+        try:
+            stopped = _watch(run, reporter, engine, events, said, caught)
+        finally:
+            if engine.poll() is None:
+                _kill(engine)
+        readers[1].join(timeout=5)
+    if stopped:
+        raise stopped
+    return engine.returncode, "".join(said)
+
+
+def _kill(engine: "subprocess.Popen[str]") -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(engine.pid, signal.SIGKILL)
+    engine.wait(timeout=30)
+
+
+def _watch(
+    run: Run,
+    reporter: Reporter,
+    engine: "subprocess.Popen[str]",
+    events: "queue.Queue[str | None]",
+    said: list[str],
+    caught: list[int],
+) -> KeystoneError | None:
+    """Feed the reporter until the engine ends. Returns the error to raise when a person or the clock stopped it."""
+    deadline = time.monotonic() + run.seconds
+    reason: KeystoneError | None = None
+    while True:
+        try:
+            line = events.get(timeout=0.5)
+        except queue.Empty:
+            line = ""
+        if line is None:
+            engine.wait(timeout=60)
+            return reason
+        if line.strip():
+            _feed(line, reporter, said)
+        reporter.tick()
+        if reason is None and caught:
+            reason = KeystoneError(f"pulumi {run.verb}", "stopped by you", "Run it again: it goes on from here")
+            reporter.line("Stopping: waiting for what is running to end")
+        elif reason is None and time.monotonic() > deadline:
+            reason = KeystoneError(
+                f"pulumi {run.verb}",
+                f"not done within {run.seconds:.0f} s; still running: {reporter.busy()}",
+                "Look at what is still running; then run it again, or raise --limit",
+            )
+        else:
+            if reason is not None and time.monotonic() > deadline:
+                reporter.line(f"It did not stop within {CANCEL_SECONDS} s: killing it")
+                _kill(engine)
+                return reason
+            continue
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(engine.pid, signal.SIGINT)
+        deadline = time.monotonic() + CANCEL_SECONDS
+
+
+def _feed(line: str, reporter: Reporter, said: list[str]) -> None:
+    try:
+        event = json.loads(line)
+    except ValueError:
+        said.append(line)
+        return
+    if isinstance(event, dict):
+        reporter.take(event)

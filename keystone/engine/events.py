@@ -1,0 +1,206 @@
+"""Turns the engine's events into lines for people: what was done, what is running, what failed (in full, and last)."""
+
+import json
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import Any, TextIO
+
+DONE = {
+    "create": "created",
+    "update": "updated",
+    "delete": "deleted",
+    "replace": "replaced",
+    "create-replacement": "created anew",
+    "delete-replaced": "old one deleted",
+    "read": "read",
+    "read-replacement": "read anew",
+    "discard": "forgotten",
+    "discard-replaced": "forgotten",
+    "import": "imported",
+    "import-replacement": "imported anew",
+    "refresh": "refreshed",
+    "remove-pending-replace": "old one forgotten",
+}
+PLANNED = {
+    **{op: f"would be {word}" for op, word in DONE.items()},
+    "delete-replaced": "old one would be deleted",
+    "remove-pending-replace": "old one would be forgotten",
+}
+# A replacement comes as three events; one line is enough.
+SILENT = ("same", "replace")
+HEARTBEAT_SECONDS = 30
+
+
+def name_of(urn: str) -> str:
+    """The name at the end of a URN."""
+    return urn.rsplit("::", 1)[-1]
+
+
+@dataclass
+class Reporter:
+    """Reads events one by one. A terminal gets a live line about what is running; elsewhere one comes at times."""
+
+    preview: bool = False
+    verbose: bool = False
+    stream: TextIO = field(default_factory=lambda: sys.stdout)
+    counts: dict[str, int] = field(default_factory=dict)
+    errors: dict[str, list[str]] = field(default_factory=dict)
+    failed: list[str] = field(default_factory=list)
+    running: dict[str, tuple[str, float]] = field(default_factory=dict)
+    said: dict[str, str] = field(default_factory=dict)  # the last line of each running command
+    warned: set[str] = field(default_factory=set)
+    outputs: dict[str, Any] = field(default_factory=dict)
+    unchanged: int = 0
+    started: float = field(default_factory=time.monotonic)
+    finished: bool = False
+    last: float = field(default_factory=time.monotonic)
+
+    @property
+    def live(self) -> bool:
+        """Whether there is a terminal to keep a line on."""
+        return self.stream.isatty()
+
+    def line(self, text: str) -> None:
+        """Print a line above the live one."""
+        self.stream.write(f"\r\x1b[K{text}\n" if self.live else f"{text}\n")
+        self.stream.flush()
+        self.last = time.monotonic()
+
+    def tick(self) -> None:
+        """Call it about once a second."""
+        now = time.monotonic()
+        if not self.running or self.finished:
+            return
+        if self.live:
+            self.stream.write(f"\r{self._status()[:118]}\x1b[K")
+            self.stream.flush()
+        elif now - self.last >= HEARTBEAT_SECONDS:
+            self.line(self._status())
+
+    def _status(self) -> str:
+        now = time.monotonic()
+        shown = sorted(self.running.items(), key=lambda one: one[1][1])
+        parts = []
+        for urn, (_, since) in shown[:4]:
+            word = self.said.get(urn, "")
+            parts.append(f"{name_of(urn)} {now - since:.0f} s{' (' + word[:40] + ')' if word else ''}")
+        more = f", and {len(shown) - 4} more" if len(shown) > 4 else ""
+        return f"  ... {', '.join(parts)}{more}"
+
+    def busy(self) -> str:
+        """What is running, for a message about a time limit."""
+        return ", ".join(sorted(name_of(urn) for urn in self.running)) or "nothing"
+
+    def take(self, event: dict[str, Any]) -> None:
+        """One event of the engine."""
+        if found := event.get("diagnosticEvent"):
+            self._diagnostic(found)
+        elif found := event.get("resourcePreEvent"):
+            self._begin(found["metadata"])
+        elif found := event.get("resOutputsEvent"):
+            self._end(found["metadata"])
+        elif found := event.get("resOpFailedEvent"):
+            metadata = found["metadata"]
+            self.failed.append(metadata["urn"])
+            self.running.pop(metadata["urn"], None)
+            self.line(self._row("!", metadata, "FAILED"))
+        elif found := event.get("policyEvent"):
+            self._policy(found)
+        elif found := event.get("summaryEvent"):
+            self.finished = True
+            self.unchanged = (found.get("resourceChanges") or {}).get("same", 0)
+
+    def _policy(self, event: dict[str, Any]) -> None:
+        text = f"policy {event.get('policyName', '')}: {event.get('message', '').strip()}"
+        if event.get("enforcementLevel") == "mandatory":
+            self.errors.setdefault(event.get("resourceUrn", ""), []).append(text)
+        else:
+            self.line(f"warning: {name_of(event.get('resourceUrn', ''))}: {text}")
+
+    def _diagnostic(self, event: dict[str, Any]) -> None:
+        urn, text = event.get("urn", ""), event.get("message", "").rstrip()
+        match event.get("severity"):
+            # Debug messages hold the values of secrets: they go no further.
+            case "debug":
+                return
+            case "error":
+                self.errors.setdefault(urn, []).append(text)
+            case "warning":
+                if text not in self.warned:
+                    self.warned.add(text)
+                    self.line(f"warning: {name_of(urn)}: {text}" if urn else f"warning: {text}")
+            case _:
+                lines = [one for one in text.splitlines() if one.strip()]
+                if lines:
+                    self.said[urn] = lines[-1].strip()
+                if self.verbose:
+                    for one in lines:
+                        self.line(f"    {name_of(urn)}: {one}")
+
+    def _shown(self, metadata: dict[str, Any]) -> bool:
+        new = metadata.get("new") or metadata.get("old") or {}
+        # Components and providers are bookkeeping: what is in them is what happens.
+        return bool(new.get("custom")) and not metadata["type"].startswith("pulumi:")
+
+    def _row(self, sign: str, metadata: dict[str, Any], word: str) -> str:
+        return f"  {sign} {name_of(metadata['urn']):<28} {metadata['type']:<40} {word}"
+
+    def _sign(self, op: str) -> str:
+        return {"create": "+", "delete": "-", "update": "~"}.get(op.split("-")[0], "*")
+
+    def _begin(self, metadata: dict[str, Any]) -> None:
+        op = metadata["op"]
+        if op in SILENT or not self._shown(metadata):
+            return
+        if self.preview:
+            changed = sorted(metadata.get("detailedDiff") or metadata.get("diffs") or metadata.get("keys") or [])
+            why = f" ({', '.join(changed)})" if changed and not op.startswith(("create", "delete")) else ""
+            self.counts[op] = self.counts.get(op, 0) + 1
+            self.line(self._row(self._sign(op), metadata, f"{PLANNED.get(op, op)}{why}"))
+        else:
+            self.running[metadata["urn"]] = (op, time.monotonic())
+
+    def _end(self, metadata: dict[str, Any]) -> None:
+        op, urn = metadata["op"], metadata["urn"]
+        if metadata["type"] == "pulumi:pulumi:Stack" and not self.preview:
+            self.outputs = (metadata.get("new") or {}).get("outputs") or {}
+        began = self.running.pop(urn, None)
+        self.said.pop(urn, None)
+        if self.preview or op in SILENT or not self._shown(metadata):
+            return
+        self.counts[op] = self.counts.get(op, 0) + 1
+        took = f"  {time.monotonic() - began[1]:.0f} s" if began else ""
+        self.line(self._row(self._sign(op), metadata, f"{DONE.get(op, op)}{took}"))
+
+    def summary(self) -> str:
+        """One line: how many of what, and how long it took."""
+        words = PLANNED if self.preview else DONE
+        parts = [f"{count} {words.get(op, op)}" for op, count in sorted(self.counts.items())]
+        if not self.counts:
+            parts = ["no changes"]
+        if self.failed:
+            parts.append(f"{len(self.failed)} failed")
+        return f"{', '.join(parts)}; {time.monotonic() - self.started:.0f} s"
+
+    def faults(self) -> list[str]:
+        """Every error in full, the resource's name above its text; the general ones first."""
+        lines = []
+        for urn, texts in sorted(self.errors.items()):
+            kept = [text for text in texts if text not in ("update failed", "preview failed")]
+            if not kept:
+                continue
+            if urn:
+                lines.append(f"{name_of(urn)} ({urn.split('::')[2].rsplit('$', 1)[-1]}):")
+            lines += [f"  {one}" if urn else one for text in kept for one in text.splitlines()]
+        return lines
+
+    def results(self) -> list[str]:
+        """The stack's outputs, one line each; secrets stay hidden."""
+        lines = []
+        for name, value in sorted(self.outputs.items()):
+            if isinstance(value, dict) and "4dabf18193072939515e22adb298388d" in value:
+                value = "[secret]"
+            text = value if isinstance(value, str) else json.dumps(value)
+            lines.append(f"  {name + ':':<24} {text if len(text) <= 160 else text[:157] + '...'}")
+        return lines

@@ -1,0 +1,75 @@
+"""Running the `pulumi` command: found on PATH, standard input closed or given, always under a time limit."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from keystone.errors import KeystoneError
+
+QUICK_SECONDS = 120
+
+
+def binary() -> str:
+    """The `pulumi` on PATH. Raises KeystoneError when there is none."""
+    found = shutil.which("pulumi")
+    if not found:
+        raise KeystoneError("pulumi", "is not on PATH", 'Run `eval "$(make -s env)"` first, or install Pulumi')
+    return found
+
+
+def environment() -> dict[str, str]:
+    """The environment for `pulumi`: the caller's, without what makes it talk about itself."""
+    return {"PULUMI_SKIP_UPDATE_CHECK": "true", **os.environ}
+
+
+def quick(arguments: list[str], project: Path, given: str | None = None, limit: float = QUICK_SECONDS) -> str:
+    """Run a short `pulumi` command and return what it printed. `given` goes to its standard input.
+
+    Raises KeystoneError with what pulumi said last, or when it is not done within `limit` seconds.
+    """
+    name = f"pulumi {' '.join(arguments[:2])}"
+    try:
+        done = subprocess.run(
+            [binary(), *arguments, "--non-interactive"],
+            cwd=project,
+            env=environment(),
+            input=given if given is not None else "",
+            capture_output=True,
+            text=True,
+            timeout=limit,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise KeystoneError(name, f"did not end within {limit:.0f} s", "Is the state backend reachable") from None
+    if done.returncode:
+        raise explained(name, done.stderr or done.stdout)
+    return done.stdout
+
+
+def explained(name: str, said: str) -> KeystoneError:
+    """pulumi's own words as one error, with the cure where the fault is a well-known one."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    text = next((line for line in lines if line.startswith("error:")), lines[-1] if lines else "it said nothing")
+    text = text.removeprefix("error:").strip()
+    if "passphrase must be set" in text:
+        return KeystoneError(
+            "PULUMI_CONFIG_PASSPHRASE",
+            "is not set, and the stack's secrets are encrypted with it",
+            'Set it (or PULUMI_CONFIG_PASSPHRASE_FILE); for a twin stack `eval "$(make -s env)"` does',
+        )
+    if "incorrect passphrase" in text:
+        return KeystoneError(
+            "PULUMI_CONFIG_PASSPHRASE",
+            "does not decrypt the stack's secrets",
+            "Set the passphrase that the stack was made with",
+        )
+    if "currently locked" in text:
+        return KeystoneError(
+            name,
+            f"{text}: {'; '.join(lines[lines.index(next(x for x in lines if 'locked' in x)) + 1 :])}",
+            "Wait for it; if you know that it is dead, type `pulumi cancel`",
+        )
+    if "no Pulumi project found" in text or "no Pulumi.yaml project file found" in text:
+        return KeystoneError("Pulumi.yaml", "not found here or above", "Change to the project's folder")
+    return KeystoneError(name, text)

@@ -1,0 +1,203 @@
+"""What has to be right before an update: no lock of a dead process, nothing left running, no operation half-way.
+
+Pulumi leaves all three behind when it is killed. Each is settled here, and only where that is safe; else the error
+names the one command to type.
+"""
+
+import json
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import psutil
+import yaml
+
+from keystone.engine import process
+from keystone.errors import KeystoneError
+
+END_SECONDS = 20
+# Creating one of these a second time adopts what is there: our commands look first, Kubernetes objects are applied
+# by the server, providers and components exist only in the state.
+ADOPTED = ("command:", "kubernetes:", "keystone:", "pulumi:")
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """What the backend holds for a stack."""
+
+    exists: bool
+    resources: list[dict[str, Any]] = field(default_factory=list)
+
+    def names(self, kind: str) -> set[str]:
+        """The names of the resources of one type."""
+        return {one["urn"].rsplit("::", 1)[-1] for one in self.resources if one["type"] == kind}
+
+
+def project_name(project: Path) -> str:
+    """The `name` of Pulumi.yaml."""
+    try:
+        return str(yaml.safe_load((project / "Pulumi.yaml").read_text())["name"])
+    except (OSError, KeyError, TypeError, yaml.YAMLError):
+        raise KeystoneError(
+            str(project / "Pulumi.yaml"), "is missing or has no name", "Change to the project's folder"
+        ) from None
+
+
+def backend(project: Path) -> str:
+    """The URL of the state backend: from the environment, else from Pulumi.yaml, else what pulumi is logged in to."""
+    if url := os.environ.get("PULUMI_BACKEND_URL"):
+        return url
+    document = yaml.safe_load((project / "Pulumi.yaml").read_text()) or {}
+    if url := (document.get("backend") or {}).get("url"):
+        return str(url)
+    try:
+        return str(json.loads(process.quick(["whoami", "--json"], project)).get("url", ""))
+    except (KeystoneError, ValueError):
+        return ""
+
+
+def _locks(stack: str, project: Path) -> list[Path]:
+    url = urlsplit(backend(project))
+    if url.scheme != "file":
+        return []
+    folder = Path(unquote(f"{url.netloc}{url.path}")).expanduser()
+    return sorted((folder / ".pulumi" / "locks").glob(f"*/{project_name(project)}/{stack}/*.json"))
+
+
+def _alive(pid: int, since: str) -> bool:
+    """Whether the process that took the lock at `since` still runs. A process that began later only has its number."""
+    try:
+        started = psutil.Process(pid).create_time()
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:
+        return True
+    try:
+        return started <= datetime.fromisoformat(since).timestamp() + 1
+    except ValueError:
+        return True
+
+
+def _session(pid: int) -> list[psutil.Process]:
+    """The processes of the session that `pid` led, our own excepted: what a killed engine has left running."""
+    if pid == os.getsid(0):
+        return []
+    found = []
+    for one in psutil.process_iter():
+        try:
+            if os.getsid(one.pid) == pid:
+                found.append(one)
+        except (ProcessLookupError, PermissionError):
+            continue
+    return found
+
+
+def _end(processes: list[psutil.Process]) -> None:
+    for one in processes:
+        try:
+            one.terminate()
+        except psutil.NoSuchProcess:
+            continue
+    _, stubborn = psutil.wait_procs(processes, timeout=END_SECONDS)
+    for one in stubborn:
+        try:
+            one.kill()
+        except psutil.NoSuchProcess:
+            continue
+    psutil.wait_procs(stubborn, timeout=END_SECONDS)
+
+
+def release(stack: str, project: Path, say: Callable[[str], None]) -> None:
+    """Remove the stack's lock if the process that it names is dead on this machine.
+
+    What that process left running is ended first, so that nothing of the old update works beside the new one. Raises
+    KeystoneError when somebody holds the lock. Only file backends have locks that can be looked into; with the others
+    pulumi itself says who holds it.
+    """
+    for path in _locks(stack, project):
+        try:
+            lock = json.loads(path.read_text())
+            pid, host, user, since = int(lock["pid"]), lock["hostname"], lock["username"], lock["timestamp"]
+        except FileNotFoundError:
+            continue  # released in this moment
+        except (OSError, ValueError, KeyError, TypeError):
+            raise KeystoneError(str(path), "is not a lock that can be read", "Type `pulumi cancel`") from None
+        holder = f"process {pid} of {user} on {host}, since {since[:19]}"
+        if host != socket.gethostname() or _alive(pid, since):
+            raise KeystoneError(
+                f"stack {stack}",
+                f"an update is running: {holder}",
+                "Wait for it; if it is dead, type `pulumi cancel`",
+            )
+        left = _session(pid)
+        if left:
+            say(f"Ending {len(left)} processes of an update that was killed ({holder})")
+            _end(left)
+        path.unlink(missing_ok=True)
+        path.with_name(path.name + ".attrs").unlink(missing_ok=True)
+        say(f"Removed the state lock of a dead process ({holder})")
+
+
+def _initialise(stack: str, project: Path) -> None:
+    """Make the stack in the backend. Its stack file stays as it is, byte for byte."""
+    path = project / f"Pulumi.{stack}.yaml"
+    before = path.read_bytes() if path.exists() else None
+    process.quick(["stack", "init", stack, "--no-select"], project)
+    if before is not None and path.read_bytes() != before:
+        path.write_bytes(before)  # pulumi writes it anew, in its own layout and without comments
+
+
+def load(stack: str, project: Path, *, create: bool) -> State:
+    """The stack's state as the backend has it; with `create`, the stack is made when it is missing."""
+    document = _export(stack, project)
+    if document is None:
+        if create:
+            _initialise(stack, project)
+        return State(exists=create)
+    return State(exists=True, resources=_deployment(document).get("resources") or [])
+
+
+def _export(stack: str, project: Path) -> dict[str, Any] | None:
+    try:
+        return json.loads(process.quick(["stack", "export", "--stack", stack], project))
+    except KeystoneError as error:
+        if "no stack named" in error.problem:
+            return None
+        raise
+
+
+def _deployment(document: dict[str, Any]) -> dict[str, Any]:
+    return document.get("deployment") or {}
+
+
+def settle(stack: str, project: Path, say: Callable[[str], None]) -> None:
+    """Take the operations of an interrupted update out of the state, so that this update does them again.
+
+    Deletes and updates are simply repeated. Creates are repeated where that adopts what the interrupted one has made;
+    for any other type a repeated create could make it twice, so that a person has to look: KeystoneError.
+    """
+    document = _export(stack, project)
+    if document is None:
+        return
+    pending = _deployment(document).get("pending_operations") or []
+    if not pending:
+        return
+    for operation in pending:
+        resource = operation["resource"]
+        if operation["type"] == "creating" and not resource["type"].startswith(ADOPTED):
+            urn = resource["urn"]
+            raise KeystoneError(
+                urn,
+                "was being created when the last update was interrupted, and may exist",
+                f"If it does, type `pulumi refresh --import-pending-creates {urn} ITS-ID`; "
+                "if not, `pulumi refresh --clear-pending-creates`",
+            )
+    names = ", ".join(f"{one['resource']['urn'].rsplit('::', 1)[-1]} ({one['type']})" for one in pending)
+    del document["deployment"]["pending_operations"]
+    process.quick(["stack", "import", "--stack", stack], project, given=json.dumps(document))
+    say(f"The last update was interrupted; doing again: {names}")
