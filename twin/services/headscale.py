@@ -112,6 +112,8 @@ class Headscale:
                     "private_key_path": str(folder / "headscale-derp-key"),
                     "automatically_add_embedded_derp_region": True,
                     "ipv4": address,
+                    # An empty value means "perhaps": clients then wait 3 s for an answer over IPv6 before they connect.
+                    "ipv6": "none",
                 },
                 "urls": [],
                 "paths": [],

@@ -49,7 +49,12 @@ class Tailscale:
                 Spec(
                     name=f"{self.system.name}-tailscaled",
                     argv=[str(tool("tailscaled")), *self._arguments()],
-                    environment=environment(self.system.root, SSL_CERT_FILE=str(self.layout.mesh_ca)),
+                    environment=environment(
+                        self.system.root,
+                        SSL_CERT_FILE=str(self.layout.mesh_ca),
+                        # Else root's tailscaled keeps its log's id in this computer's own /var/lib/tailscale.
+                        TS_LOGS_DIR=str(self.layout.tailscale),
+                    ),
                     cwd=self.system.root,
                     ready=self._answers,
                     ready_limit=30.0,
