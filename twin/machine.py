@@ -1,0 +1,385 @@
+"""One machine of the site: blank until nixos-anywhere has been there, then an installed system with its services.
+
+The machine's disk is root/ and disks.json, its memory ram/ and what this object holds; machine.json says what the
+firmware would find on the disk. Everything on disk is written in one step, so a cut of the power leaves a machine
+that starts again: as the installer until an install has ended, as the installed system from then on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import shutil
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import asyncssh
+
+from keystone.errors import KeystoneError
+from twin import commands, disks, rootfs, store
+from twin.activation import Units
+from twin.commands import Call, Failed, State
+from twin.files import make_link, write_file, write_json
+from twin.ssh import Door
+from twin.ssh_keys import installer_key, random_key
+
+if TYPE_CHECKING:
+    from keystone.settings import Host
+    from twin.site import Site
+    from twin.supervisor import Supervisor
+
+SCHEMA_VERSION = 1
+MARKER = "etc/keystone/install.json"
+HOST_KEY = "etc/ssh/ssh_host_ed25519_key"
+INITRD_KEY = "etc/ssh/initrd_ssh_host_ed25519_key"
+PROFILE = "/nix/var/nix/profiles/system"
+CURRENT = "/run/current-system"
+# Long enough for a client to see the machine go, short enough not to be waited for.
+DARK_SECONDS = 0.5
+INSTALLER_RELEASE = store.OS_RELEASE + 'VARIANT="Installer"\nVARIANT_ID=installer\n'
+
+
+@dataclass
+class Record:
+    """machine.json: what the machine's disk says about itself. `system` runs now, `boot` starts next time."""
+
+    state: State = "installer"
+    system: str | None = None
+    boot: str | None = None
+    profiles: list[str] = field(default_factory=list)
+    marker: dict[str, Any] | None = None
+    generation: int | None = None
+    locked: bool = False
+    schemaVersion: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a command ended that this program itself ran on a machine."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+class _Bytes:
+    """Standard input from memory."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+
+    async def read(self, n: int = -1) -> bytes:
+        taken, self.content = (self.content, b"") if n < 0 else (self.content[:n], self.content[n:])
+        return taken
+
+
+class Machine:
+    """One machine. `power_on` and `power_off` are its two switches; everything else happens over SSH."""
+
+    def __init__(self, site: Site, name: str, host: Host, supervisor: Supervisor) -> None:
+        self.site = site
+        self.name = name
+        self.host = host
+        self.folder = site.machines / name
+        self.root = self.folder / "root"
+        self.ram = self.folder / "ram"
+        self.powered = False
+        self.mounted = False
+        """True while the installer has the new system's disk open at /mnt."""
+        self.inventory = disks.inventory_of(self.folder / "disks.json", host)
+        self.record = self._read_record()
+        self.units = Units(self, supervisor)
+        self._door: Door | None = None
+        self._kexec = False
+        self._power = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # What the machine is
+
+    @property
+    def state(self) -> State:
+        return self.record.state
+
+    @property
+    def address(self) -> str:
+        return str(self.host.address)
+
+    @property
+    def opened(self) -> bool:
+        """True while the encrypted partition is open."""
+        return self.mounted or self.state == "installed"
+
+    @property
+    def store(self) -> Path:
+        """The Nix store on the machine's disk."""
+        return self.root / "nix/store"
+
+    @property
+    def fs(self) -> rootfs.RootFs:
+        """The files as a program on the machine sees them now."""
+        if self.state == "installed":
+            return rootfs.RootFs(self.root)
+        return rootfs.RootFs(self.ram, {"/mnt": self.root} if self.mounted else {})
+
+    def resolve(self, name: str) -> Path | None:
+        return self.fs.resolve(name)
+
+    def canonical(self, name: str) -> str | None:
+        return self.fs.canonical(name)
+
+    def link(self, name: str) -> str | None:
+        return self.fs.link(name)
+
+    def place(self, name: str) -> Path:
+        return self.fs.place(name)
+
+    def install_disk(self) -> disks.Disk:
+        """Return the install disk. Raises KeystoneError when disks.json no longer has it."""
+        disk = self.inventory.find(str(self.host.disk))
+        if disk is None:
+            raise KeystoneError(str(self.inventory.path), f"has no disk {self.host.disk}", "Remove the file")
+        return disk
+
+    def journal(self, text: str) -> None:
+        """Add one line to the machine's log (`python -m twin logs NAME`)."""
+        self.site.logs.mkdir(parents=True, exist_ok=True)
+        with (self.site.logs / f"{self.name}.log").open("a") as file:
+            file.write(f"{datetime.now(UTC).strftime('%H:%M:%S.%f')[:-3]} {self.name}: {text}\n")
+
+    # What lies on its disk
+
+    def _read_record(self) -> Record:
+        path = self.folder / "machine.json"
+        try:
+            record = Record(**json.loads(path.read_text()))
+        except FileNotFoundError:
+            return Record()
+        except (ValueError, TypeError) as error:
+            raise KeystoneError(str(path), f"is not the record of a machine: {error}", "Run `make destroy`") from None
+        if record.schemaVersion != SCHEMA_VERSION:
+            raise KeystoneError(str(path), f"has version {record.schemaVersion}, not {SCHEMA_VERSION}")
+        return record
+
+    def save(self, **changes: Any) -> None:
+        """Change machine.json in one step."""
+        for name, value in changes.items():
+            setattr(self.record, name, value)
+        write_json(self.folder / "machine.json", asdict(self.record))
+
+    def finish_install(self, path: str) -> None:
+        """Make the disk start the system `path`: profile, marker and boot loader, the boot loader last."""
+        system = store.read_system(self.store, path)
+        marker = {
+            "host": system.name,
+            "cluster": system.cluster["cluster"]["name"],
+            "generation": system.host["installGeneration"],
+            "diskGuid": system.host["diskGuid"],
+        }
+        self.set_profile(path)
+        # The marker tells of the install, not of the system: a later switch leaves it alone.
+        write_file(self.root / MARKER, (json.dumps(marker, sort_keys=True) + "\n").encode(), 0o644)
+        self.save(boot=path, marker=marker, generation=marker["generation"], locked=False)
+
+    def forget_install(self) -> None:
+        """The disk is about to be formatted: no boot loader, no marker, no files."""
+        self.save(boot=None, system=None, profiles=[], marker=None, generation=None, locked=False)
+        shutil.rmtree(self.root, ignore_errors=True)
+        self.root.mkdir(parents=True)
+
+    def set_profile(self, path: str) -> None:
+        """Make `path` the newest generation of the system profile, as `nix-env --profile ... --set` does."""
+        profiles = self.record.profiles
+        if not profiles or profiles[-1] != path:
+            self.save(profiles=[*profiles, path])
+        number = len(self.record.profiles)
+        folder = self.root / PROFILE.lstrip("/")
+        make_link(folder.with_name(f"system-{number}-link"), path)
+        make_link(folder, f"system-{number}-link")
+
+    def _bootable(self) -> bool:
+        """True when the firmware finds a boot loader: an ESP and a system behind it."""
+        if self.record.boot is None or self.install_disk().luks is None:
+            return False
+        return (self.store / self.record.boot.rpartition("/")[2]).exists()
+
+    # Its switches
+
+    async def power_on(self) -> None:
+        """Start what the disk holds; returns when SSH answers, while units may still be starting (see `settled`).
+
+        Raises KeystoneError when its port is taken. Does nothing when the machine is on.
+        """
+        async with self._power:
+            if not self.powered:
+                await self._start()
+
+    async def power_off(self) -> None:
+        """Cut the power: sessions end, services stop, the disk keeps what it has."""
+        for task in list(self._tasks):
+            if task is not asyncio.current_task():
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+        async with self._power:
+            await self._stop()
+
+    async def settled(self) -> None:
+        """Wait until every unit that the boot starts is active or has failed."""
+        await self.units.settled()
+
+    def reboot(self, delay: float = 0.2, *, kexec: bool = False, on: bool = True) -> None:
+        """Restart soon, so that the program that asked for it can end; with `kexec` into the installer, keys kept."""
+        self._spawn(self._reboot(delay, kexec=kexec, on=on))
+
+    async def lock(self) -> None:
+        """Make the TPM refuse the disk's key: the machine restarts and waits in its initrd for the passphrase."""
+        if not self._bootable():
+            raise KeystoneError(self.name, "has no installed system whose disk could be locked")
+        self.save(locked=True)
+        if self.powered:
+            await self.power_off()
+            await self.power_on()
+
+    def unlock(self) -> None:
+        """The passphrase was right: go on with the boot."""
+        self._spawn(self._continue())
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=f"{self.name} power")
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self.journal(f"stays off: {task.exception()}")
+
+    async def _reboot(self, delay: float, *, kexec: bool, on: bool) -> None:
+        await asyncio.sleep(delay)
+        async with self._power:
+            carried = self._carried() if kexec else None
+            await self._stop()
+            await asyncio.sleep(DARK_SECONDS)
+            if on:
+                await self._start(carried)
+
+    async def _continue(self) -> None:
+        await asyncio.sleep(0.1)
+        async with self._power:
+            await self._close_door()
+            self.save(locked=False)
+            await self._start_system()
+
+    async def _start(self, carried: tuple[bytes, list[str]] | None = None) -> None:
+        self.powered = True
+        try:
+            if carried is None and self._bootable():
+                assert self.record.boot is not None
+                system = store.read_system(self.store, self.record.boot)
+                if self.record.locked or system.host.get("unlock") == "remote":
+                    await self._start_initrd(system)
+                else:
+                    await self._start_system()
+            else:
+                await self._start_installer(carried)
+        except BaseException:
+            self.powered = False
+            raise
+
+    async def _stop(self) -> None:
+        if not self.powered:
+            return
+        self.journal("power off")
+        await self._close_door()
+        await self.units.stop()
+        self.powered = self.mounted = False
+
+    async def _close_door(self) -> None:
+        if self._door is not None:
+            await self._door.close()
+            self._door = None
+
+    async def _open_door(self, port: int, key: bytes, keys: Iterable[str] | None = None) -> None:
+        known = list(keys) if keys is not None else None
+        self._door = Door(
+            {"root", self.host.ssh.user}, (lambda: known) if known is not None else self._operators, self._serve
+        )
+        await self._door.open(self.address, port, key)
+        self.journal(f"{self.state}: SSH on {self.address} port {port}")
+
+    # The three states
+
+    async def _start_installer(self, carried: tuple[bytes, list[str]] | None) -> None:
+        self.save(state="installer", system=None)
+        self.mounted = False
+        shutil.rmtree(self.ram, ignore_errors=True)
+        self._furnish(self.ram, "nixos-installer")
+        write_file(self.ram / "etc/os-release", INSTALLER_RELEASE.encode(), 0o644)
+        key, keys = carried or (installer_key(str(self.site.network), self.name), None)
+        write_file(self.ram / HOST_KEY, key)
+        await self._open_door(self.host.ssh.port, key, keys)
+
+    def _carried(self) -> tuple[bytes, list[str]]:
+        """What kexec takes along into the installer: host key and authorised keys of the running system."""
+        return self._host_key(HOST_KEY), [*self.units.authorized_keys(), *self._operators()]
+
+    async def _start_initrd(self, system: store.System) -> None:
+        self.save(state="initrd", system=None)
+        # The initrd holds a copy of this key, made when the boot loader was installed.
+        await self._open_door(self.host.ssh.initrd_port, self._host_key(INITRD_KEY), system.authorized_keys)
+
+    async def _start_system(self) -> None:
+        assert self.record.boot is not None
+        self.save(state="installed", system=self.record.boot)
+        self._furnish(self.root, self.name)
+        make_link(self.root / "run/booted-system", self.record.boot)
+        failures = self.units.load(self.record.boot)
+        for failure in failures:
+            self.journal(failure)
+        key = self._host_key(HOST_KEY)
+        self._door = Door({"root", self.host.ssh.user}, self.units.authorized_keys, self._serve)
+        await self._door.open(self.address, self.host.ssh.port, key)
+        self.journal(f"installed: SSH on {self.address} port {self.host.ssh.port}; runs {self.record.boot}")
+        self.units.start_all()
+
+    def _furnish(self, base: Path, hostname: str) -> None:
+        serial = self.host.machine_serial or f"twin-{self.name}"
+        rootfs.furnish(base, serial=serial, hostname=hostname, disks=self.inventory.read())
+
+    def _host_key(self, name: str) -> bytes:
+        path = self.root / name
+        if not path.exists():
+            # As sshd does: a machine that was given no key makes one, which nobody has pinned.
+            write_file(path, random_key())
+        return path.read_bytes()
+
+    def _operators(self) -> list[str]:
+        """The keys in the installer's image: the stack's operator and the people of the settings."""
+        file = self.site.project / "nix/secrets" / self.site.stack / "operator.pub"
+        operator = file.read_text().splitlines() if file.exists() else []
+        return [*operator, *self.site.settings.cluster.authorized_keys]
+
+    # Commands
+
+    async def _serve(self, process: asyncssh.SSHServerProcess[bytes], line: str) -> int:
+        try:
+            argv = commands.split(line)
+        except Failed as failed:
+            process.stderr.write(f"{failed.text}\n".encode())
+            return failed.status
+        call = Call(self, argv, process.stdin, process.stdout.write, process.stderr.write)
+        status = await commands.run(call) if argv else 0
+        self.journal(f"ssh: {line[:300]} -> {status}")
+        return status
+
+    async def run(self, *argv: str, stdin: bytes = b"") -> Result:
+        """Run a command on the machine without SSH, as its console would. Raises KeystoneError when it is off."""
+        if not self.powered:
+            raise KeystoneError(self.name, "is switched off")
+        out, err = bytearray(), bytearray()
+        status = await commands.run(Call(self, list(argv), _Bytes(stdin), out.extend, err.extend))
+        return Result(status, out.decode(errors="replace"), err.decode(errors="replace"))
