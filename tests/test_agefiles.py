@@ -80,6 +80,11 @@ def test_the_primer_holds_the_files_that_its_services_read(tmp_path):
     leaf.verify_directly_issued_by(x509.load_pem_x509_certificate((tmp_path / FOLDER / "mesh-ca.crt").read_bytes()))
 
 
+def test_the_operators_public_key_lies_beside_the_files(tmp_path):
+    render(tmp_path)
+    assert (tmp_path / FOLDER / "operator.pub").read_text() == f"{identities.operator_key().public}\n"
+
+
 def test_an_agent_has_the_agent_token_alone_and_a_server_the_tokens():
     assert agefiles.SECRETS_BY_ROLE["agent"] == ("agent-token",)
     assert agefiles.SECRETS_BY_ROLE["server"] == ("server-token", "agent-token")

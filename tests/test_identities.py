@@ -3,7 +3,9 @@
 import base64
 import dataclasses
 import hashlib
+import hmac
 import json
+import shutil
 import subprocess
 from datetime import UTC, datetime
 from ipaddress import ip_address
@@ -28,6 +30,7 @@ ROOT = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
 NAMES = ["primer.example.net", "192.0.2.10", "2001:db8::10"]
 
 identities = Identities(ROOT, "dev")
+needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl on PATH: a second opinion only")
 names = st.text(st.characters(codec="utf-8"), max_size=20)
 generations = st.integers(1, 10**6)
 
@@ -127,8 +130,6 @@ def test_the_smallest_and_largest_p256_seeds_give_keys():
 
 
 def test_derivation_is_hkdf_sha256_of_rfc_5869():
-    import hmac
-
     def mac(key: bytes, text: bytes) -> bytes:
         return hmac.digest(key, text, "sha256")
 
@@ -230,6 +231,16 @@ def test_the_mesh_certificate_verifies_for_each_of_its_names(name):
     assert leaf.public_key() == p256(key).public_key()
 
 
+@needs_openssl
+@pytest.mark.parametrize("name", CLUSTER_CAS)
+def test_openssl_accepts_each_cluster_ca_in_strict_mode(tmp_path, name):
+    (tmp_path / "ca.pem").write_text(identities.cluster_cas()[f"{name}.crt"])
+    command = ["openssl", "verify", "-x509_strict", "-CAfile", "ca.pem", "ca.pem"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=20, check=False)
+    assert (result.returncode, result.stdout) == (0, "ca.pem: OK\n")
+
+
+@needs_openssl
 def test_openssl_accepts_the_mesh_chain_in_strict_mode_and_refuses_another_name(tmp_path):
     (tmp_path / "ca.pem").write_text(identities.mesh_ca()[0])
     (tmp_path / "leaf.pem").write_text(identities.mesh_certificate(NAMES)[0])
