@@ -1,0 +1,78 @@
+"""components/cluster_base.py"""
+
+from collections.abc import Callable
+from typing import Any
+
+import pulumi
+from pulumi_command import local
+from pulumi_kubernetes.core.v1 import Namespace, NodePatch
+
+from components.cluster_base import ClusterBase, ClusterBaseArgs
+from keystone.settings import Settings, parse
+from tests.recording import Engine, document
+
+Deploy = Callable[..., Engine]
+
+
+def _build(settings: Settings) -> Callable[[], object]:
+    def build() -> object:
+        joins: dict[str, pulumi.Resource] = {
+            name: local.Command(f"join-{name}", create=f"keystone.hosts join {name}") for name in settings.hosts
+        }
+        nodes = {name: pulumi.Output.from_input(name) for name in settings.nodes}
+        return ClusterBase("cluster", ClusterBaseArgs(settings=settings, nodes=nodes, joins=joins))
+
+    return build
+
+
+def _changed(**w1: Any) -> Settings:
+    changed = document()
+    changed["hosts"]["w1"] |= w1
+    return parse(changed)
+
+
+def test_the_namespace_enforces_the_restricted_level(deploy: Deploy, site: Settings) -> None:
+    [namespace] = deploy(_build(site)).of(Namespace)
+    labels = namespace.inputs["metadata"]["labels"]
+    assert namespace.inputs["metadata"]["name"] == "keystone-system"
+    assert {labels[f"pod-security.kubernetes.io/{level}"] for level in ("enforce", "audit", "warn")} == {"restricted"}
+
+
+def test_every_kubernetes_resource_waits_for_all_joins_through_one_resource(deploy: Deploy, site: Settings) -> None:
+    engine = deploy(_build(site))
+    [namespace] = engine.of(Namespace)
+    assert {f"join-{name}" for name in site.hosts} <= namespace.dependencies
+    for patch in engine.of(NodePatch):
+        assert namespace.name in patch.dependencies
+        assert len(patch.dependencies) <= 3
+
+
+def test_a_node_gets_role_zone_and_its_own_labels(deploy: Deploy) -> None:
+    engine = deploy(_build(_changed(zone="rack-1", labels={"example.org/disk": "fast"})))
+    assert engine.named("node-w1").inputs["metadata"]["labels"] == {
+        "keystone.internal/role": "agent",
+        "topology.kubernetes.io/zone": "rack-1",
+        "example.org/disk": "fast",
+    }
+
+
+def test_taints_are_owned_only_where_the_stack_file_has_some(deploy: Deploy) -> None:
+    taint = {"key": "example.org/gpu", "value": "yes", "effect": "NoSchedule"}
+    engine = deploy(_build(_changed(taints=[taint])))
+    assert engine.named("node-w1").inputs["spec"] == {"taints": [taint]}
+    assert "spec" not in engine.named("node-w2").inputs
+
+
+def test_a_reinstalled_host_gets_its_labels_again(deploy: Deploy, site: Settings) -> None:
+    before = deploy(_build(site)).named("node-w1").inputs
+    after = deploy(_build(_changed(installGeneration=2))).named("node-w1").inputs
+    assert before["metadata"]["annotations"] != after["metadata"]["annotations"]
+
+
+def test_a_removed_host_needs_no_patch_of_its_node(deploy: Deploy, site: Settings) -> None:
+    assert all(patch.retain_on_delete for patch in deploy(_build(site)).of(NodePatch))
+
+
+def test_an_edge_is_no_node(deploy: Deploy) -> None:
+    names = sorted(patch.name for patch in deploy(_build(parse(document(edges=1)))).of(NodePatch))
+    assert names == ["node-primer", "node-w1", "node-w2"]
