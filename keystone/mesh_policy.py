@@ -10,8 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from keystone.errors import KeystoneError
-from keystone.settings import Settings
+from keystone.settings import Fault, Settings, SettingsError
 from keystone.settings.mesh import MESH_TAGS
 from keystone.settings.ports import ETCD_PORTS
 
@@ -74,12 +73,12 @@ def allows(settings: Settings, source: str, target: str, port: str) -> bool:
     return any((f.source, f.target) == (source, target) and f.ports.meets(wanted) for f in flows(settings))
 
 
-def violations(settings: Settings) -> list[KeystoneError]:
+def violations(settings: Settings) -> list[Fault]:
     """Return every rule that opens what must stay closed, each with its cure."""
     etcd = [Ports("tcp", port, port) for port in ETCD_PORTS]
     ssh, api = _ports(settings, ["ssh"]), _ports(settings, ["api"])
     allowed = {CI: api, CI_UP: [*api, *ssh]}
-    found: dict[tuple[str, str], KeystoneError] = {}
+    found: list[Fault] = []
     for flow in flows(settings):
         problem = ""
         if flow.source not in CONTROL_PLANE and any(flow.ports.meets(port) for port in etcd):
@@ -89,15 +88,13 @@ def violations(settings: Settings) -> list[KeystoneError]:
         elif flow.source in allowed and (flow.target not in HOST_TAGS or flow.ports not in allowed[flow.source]):
             problem = f"lets {flow.source} reach {flow.ports.protocol} {flow.ports} on {flow.target}"
         if problem:
-            cure = "Only people and tag:ci-up log in" if "SSH" in problem else "Take it out of the rule"
-            place = f"keystone:mesh.rules.{flow.rule}"
-            found.setdefault((place, problem), KeystoneError(place, problem, cure))
+            cure = "Take it out: only people and tag:ci-up log in" if "SSH" in problem else "Take it out of the rule"
+            found.append(Fault(f"mesh.rules.{flow.rule}", problem, cure))
     for name, rule in sorted(settings.mesh.ssh.items()):
         for tag in sorted(set(rule.sources) & set(MESH_TAGS) - {CI_UP}):
-            place = f"keystone:mesh.ssh.{name}"
             problem = f"lets machines ({tag}) log in on other hosts"
-            found[place, problem] = KeystoneError(place, problem, "Only people and tag:ci-up log in")
-    return list(found.values())
+            found.append(Fault(f"mesh.ssh.{name}", problem, "Take it out: only people and tag:ci-up log in"))
+    return sorted(set(found))
 
 
 def _unique(items: Iterable[str]) -> list[str]:
@@ -127,9 +124,9 @@ def _acls(settings: Settings) -> list[dict[str, Any]]:
 
 
 def policy(settings: Settings) -> dict[str, Any]:
-    """Return the policy to deploy. Raises KeystoneError for the first rule of `violations`."""
-    for error in violations(settings):
-        raise error
+    """Return the policy to deploy. Raises SettingsError with all `violations`."""
+    if faults := violations(settings):
+        raise SettingsError(faults)
     mesh = settings.mesh
     approvers = {
         str(route.cidr): _unique(settings.tag_of(host) for host in sorted(route.hosts))

@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keystone import mesh_policy
-from keystone.errors import KeystoneError
-from keystone.settings import Settings, parse, stackfile
+from keystone.settings import Settings, SettingsError, parse, stackfile
 from keystone.settings.mesh import MESH_TAGS
 
 PROJECT = Path(__file__).parent.parent
@@ -146,7 +145,7 @@ def test_groups_rules_ssh_and_routes_of_the_stack_file_are_in_the_policy():
     ],
 )
 def test_a_rule_that_opens_what_must_stay_closed_is_refused(rule, message):
-    with pytest.raises(KeystoneError, match=rf"keystone:mesh\.rules\.mine: {message}"):
+    with pytest.raises(SettingsError, match=rf"mesh\.rules\.mine: {message}"):
         mesh_policy.deployed(make(rules={"mine": rule}))
 
 
@@ -155,13 +154,13 @@ def test_a_route_does_not_let_an_agent_around_the_rules():
         routes={"home": {"cidr": "127.79.0.0/24", "hosts": ["w1"]}},
         rules={"mine": {"from": ["tag:agent"], "routes": ["home"], "ports": ["ssh"]}},
     )
-    with pytest.raises(KeystoneError, match=r"lets tag:agent reach SSH of other hosts \(2222 on 127\.79\.0\.0/24\)"):
+    with pytest.raises(SettingsError, match=r"lets tag:agent reach SSH of other hosts \(2222 on 127\.79\.0\.0/24\)"):
         mesh_policy.policy(chosen)
 
 
 def test_machines_may_not_log_in_by_the_meshs_own_ssh():
     chosen = make(ssh={"mine": {"from": ["tag:agent"], "to": ["tag:primer"], "users": ["root"]}})
-    with pytest.raises(KeystoneError, match=r"keystone:mesh\.ssh\.mine: lets machines \(tag:agent\) log in"):
+    with pytest.raises(SettingsError, match=r"mesh\.ssh\.mine: lets machines \(tag:agent\) log in"):
         mesh_policy.policy(chosen)
 
 
@@ -171,9 +170,12 @@ def test_all_violations_are_found_at_once():
         "two": {"from": ["tag:ci"], "to": ["tag:agent"], "ports": ["tcp:80"]},
     }
     assert [error.place for error in mesh_policy.violations(make(rules=rules))] == [
-        "keystone:mesh.rules.one",
-        "keystone:mesh.rules.two",
+        "mesh.rules.one",
+        "mesh.rules.two",
     ]
+    with pytest.raises(SettingsError) as caught:
+        mesh_policy.policy(make(rules=rules))
+    assert len(str(caught.value).splitlines()) == 2
     assert mesh_policy.violations(DEV) == []
 
 
@@ -202,7 +204,7 @@ rule_sets = st.dictionaries(
 @settings(max_examples=150, deadline=None)
 @given(rule_sets)
 def test_whatever_the_rules_no_agent_reaches_etcd_or_ssh_and_ci_only_its_own(rules):
-    refused = {error.place.removeprefix("keystone:mesh.rules.") for error in mesh_policy.violations(make(rules=rules))}
+    refused = {error.place.removeprefix("mesh.rules.") for error in mesh_policy.violations(make(rules=rules))}
     assert refused <= set(rules)
     policy = mesh_policy.policy(make(rules={name: rule for name, rule in rules.items() if name not in refused}))
     for target in MESH_TAGS:
