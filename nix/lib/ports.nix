@@ -3,7 +3,6 @@
 # Sources: Cilium's and Calico's system requirements, k3s' networking requirements, Headscale's requirements.
 {
   role,
-  distribution,
   cni,
   encryption,
   sshPort,
@@ -23,11 +22,10 @@ let
     };
     flannel = {
       tcp = [ ];
-      # the chart's WireGuard port differs from k3s' own
-      udp = if encrypted then [ (if distribution == "k3s" then 51820 else 51821) ] else [ 8472 ];
+      udp = if encrypted then [ 51820 ] else [ 8472 ];
     };
     calico = {
-      tcp = [ 5473 ]; # Typha, which the operator always deploys
+      tcp = [ ];
       udp = [ 4789 ] ++ only encrypted [ 51820 ];
     };
   };

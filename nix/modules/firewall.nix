@@ -35,7 +35,6 @@ in
 
     keystone.firewall.ports = import ../lib/ports.nix {
       inherit (host) role;
-      inherit (cluster) distribution;
       inherit (network) cni encryption;
       sshPort = host.ssh.port;
       inherit (derived) meshPort;

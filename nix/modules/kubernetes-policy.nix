@@ -1,1 +1,197 @@
-{ }
+# What the API server is told about admission and auditing, for either distribution.
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
+let
+  cfg = config.keystone.kubernetes;
+  inherit (config.keystone) cluster derived;
+  yaml = pkgs.formats.yaml { };
+  level = lib.types.enum [
+    "privileged"
+    "baseline"
+    "restricted"
+  ];
+in
+{
+  options.keystone.kubernetes = {
+    podSecurity = {
+      enforce = lib.mkOption {
+        type = level;
+        default = "baseline";
+        example = "restricted";
+        description = "Pod Security level that namespaces without a label of their own enforce.";
+      };
+      warn = lib.mkOption {
+        type = level;
+        default = "restricted";
+        description = "Pod Security level that warnings and the audit log report on.";
+      };
+      exemptNamespaces = lib.mkOption {
+        type = lib.types.listOf lib.types.str;
+        default = [
+          "kube-flannel"
+          "kube-system"
+        ];
+        description = "Namespaces without Pod Security: those of the host layer. Others carry a label.";
+      };
+    };
+    admissionFile = lib.mkOption {
+      type = lib.types.path;
+      readOnly = true;
+      description = "The API server's admission configuration.";
+    };
+    auditPolicyFile = lib.mkOption {
+      type = lib.types.path;
+      readOnly = true;
+      description = "The API server's audit policy.";
+    };
+    kubelet = lib.mkOption {
+      type = lib.types.attrsOf lib.types.anything;
+      default = { };
+      example = {
+        maxPods = 200;
+      };
+      description = "Fields of the kubelet's configuration, merged over the hardened defaults.";
+    };
+    apiServerArgs = lib.mkOption {
+      type = lib.types.listOf lib.types.str;
+      readOnly = true;
+      description = "Arguments of the API server, NAME=VALUE.";
+    };
+  };
+
+  config.keystone.kubernetes = {
+    admissionFile = yaml.generate "admission.yaml" {
+      apiVersion = "apiserver.config.k8s.io/v1";
+      kind = "AdmissionConfiguration";
+      plugins = [
+        {
+          name = "PodSecurity";
+          configuration = {
+            apiVersion = "pod-security.admission.config.k8s.io/v1";
+            kind = "PodSecurityConfiguration";
+            defaults = {
+              inherit (cfg.podSecurity) enforce warn;
+              enforce-version = "latest";
+              audit = cfg.podSecurity.warn;
+              audit-version = "latest";
+              warn-version = "latest";
+            };
+            exemptions = {
+              usernames = [ ];
+              runtimeClasses = [ ];
+              namespaces = cfg.podSecurity.exemptNamespaces;
+            };
+          };
+        }
+      ];
+    };
+
+    # Who changed what; never the content of Secrets, and nothing of the constant reading of the nodes.
+    auditPolicyFile = yaml.generate "audit-policy.yaml" {
+      apiVersion = "audit.k8s.io/v1";
+      kind = "Policy";
+      omitStages = [ "RequestReceived" ];
+      rules = [
+        {
+          level = "None";
+          users = [ "system:kube-proxy" ];
+          verbs = [ "watch" ];
+        }
+        {
+          level = "None";
+          nonResourceURLs = [
+            "/healthz*"
+            "/livez*"
+            "/readyz*"
+            "/version"
+          ];
+        }
+        {
+          level = "None";
+          resources = [
+            {
+              group = "coordination.k8s.io";
+              resources = [ "leases" ];
+            }
+          ];
+        }
+        {
+          level = "Metadata";
+          resources = [
+            {
+              group = "";
+              resources = [
+                "configmaps"
+                "secrets"
+                "serviceaccounts/token"
+              ];
+            }
+            {
+              group = "authentication.k8s.io";
+              resources = [ "tokenreviews" ];
+            }
+          ];
+        }
+        {
+          level = "Request";
+          verbs = [
+            "create"
+            "delete"
+            "deletecollection"
+            "patch"
+            "update"
+          ];
+        }
+        { level = "Metadata"; }
+      ];
+    };
+
+    kubelet = lib.mapAttrs (_: lib.mkDefault) {
+      maxPods = 110;
+      podPidsLimit = 4096;
+      protectKernelDefaults = true;
+      readOnlyPort = 0;
+      seccompDefault = true;
+      serializeImagePulls = false;
+      streamingConnectionIdleTimeout = "5m0s";
+    };
+
+    apiServerArgs =
+      [
+        "enable-admission-plugins=NodeRestriction"
+        "admission-control-config-file=${cfg.admissionFile}"
+        "profiling=false"
+      ]
+      ++ lib.optionals cluster.auditLog [
+        "audit-policy-file=${cfg.auditPolicyFile}"
+        "audit-log-path=/var/log/kubernetes/audit.log"
+        "audit-log-maxage=30"
+        "audit-log-maxbackup=10"
+        "audit-log-maxsize=100"
+      ];
+  };
+
+  config.boot.kernel.sysctl = lib.mkIf derived.isNode {
+    # what protectKernelDefaults expects
+    "vm.panic_on_oom" = 0;
+    "vm.overcommit_memory" = 1;
+    "kernel.panic" = 10;
+    "kernel.panic_on_oops" = 1;
+    "kernel.keys.root_maxbytes" = 25000000;
+    "kernel.keys.root_maxkeys" = 1000000;
+    # pods watch many files
+    "fs.inotify.max_user_instances" = 8192;
+    "fs.inotify.max_user_watches" = 1048576;
+  };
+  config.systemd.tmpfiles.settings."10-kubernetes" = lib.mkIf derived.isServer {
+    "/var/log/kubernetes".d = {
+      mode = "0700";
+      user = "root";
+      group = "root";
+    };
+  };
+}

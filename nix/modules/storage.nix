@@ -1,1 +1,94 @@
-{ }
+# What storage in the cluster needs from the machine below it: kernel modules, daemons, folders.
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
+let
+  cfg = config.keystone.storage;
+  inherit (config.keystone) cluster derived host;
+  flag =
+    default: description:
+    lib.mkOption {
+      type = lib.types.bool;
+      inherit default description;
+    };
+in
+{
+  options.keystone.storage = {
+    ceph = flag derived.isNode "Whether pods use Ceph volumes: the kernel's RBD and CephFS clients." // {
+      defaultText = lib.literalExpression ''host.role != "edge"'';
+    };
+    longhorn = flag false "Whether Longhorn runs here: an iSCSI initiator, NFS and its binaries on the usual paths.";
+    openebs = flag false "Whether OpenEBS runs here: LVM, iSCSI and huge pages for its replicated engine.";
+    nfs = flag derived.isNode "Whether pods mount NFS shares." // {
+      defaultText = lib.literalExpression ''host.role != "edge"'';
+    };
+    hugePagesMib = lib.mkOption {
+      type = lib.types.ints.unsigned;
+      default = if cfg.openebs then 2048 else 0;
+      defaultText = lib.literalExpression "if openebs then 2048 else 0";
+      description = "Memory set aside as huge pages of 2 MiB, in MiB.";
+    };
+  };
+
+  config = lib.mkMerge [
+    {
+      assertions = [
+        {
+          assertion = host.osdDisks != [ ] -> cfg.ceph;
+          message = "${host.name}: keystone.host.osdDisks gives disks to Ceph, but keystone.storage.ceph is off. Switch it on or remove the disks.";
+        }
+        {
+          assertion = cfg.longhorn || cfg.openebs || cfg.ceph || cfg.nfs -> derived.isNode;
+          message = "${host.name}: keystone.storage is for Kubernetes nodes, but the host is an edge. Switch ceph, longhorn, openebs and nfs off.";
+        }
+      ];
+    }
+    (lib.mkIf cfg.ceph {
+      boot.kernelModules = [
+        "ceph"
+        "rbd"
+      ];
+      # Rook's own encryption opens the disks with these; OSD pods use the host's udev and LVM.
+      environment.systemPackages = [
+        pkgs.cryptsetup
+        pkgs.lvm2
+      ];
+      services.lvm.enable = true;
+    })
+    (lib.mkIf (cfg.longhorn || cfg.openebs) {
+      boot.kernelModules = [ "iscsi_tcp" ];
+      services.openiscsi = {
+        enable = true;
+        name = "iqn.2026-01.${lib.concatStringsSep "." (lib.reverseList (lib.splitString "." cluster.domain))}:${host.name}";
+      };
+    })
+    (lib.mkIf cfg.longhorn {
+      # Longhorn enters the host's namespaces and looks for iscsiadm and mount.nfs on the usual paths.
+      systemd.tmpfiles.settings."10-longhorn" = {
+        "/usr/local/bin"."L+".argument = "/run/current-system/sw/bin";
+        "/var/lib/longhorn".d.mode = "0700";
+      };
+      environment.systemPackages = [
+        pkgs.nfs-utils
+        pkgs.openiscsi
+      ];
+    })
+    (lib.mkIf cfg.openebs {
+      boot.kernelModules = [
+        "dm_snapshot"
+        "nvme_tcp"
+      ];
+      systemd.tmpfiles.settings."10-openebs"."/var/openebs/local".d.mode = "0700";
+    })
+    (lib.mkIf (cfg.hugePagesMib > 0) {
+      boot.kernel.sysctl."vm.nr_hugepages" = cfg.hugePagesMib / 2;
+    })
+    (lib.mkIf cfg.nfs {
+      boot.supportedFilesystems.nfs = true;
+      services.rpcbind.enable = lib.mkForce false; # NFS 4 needs none, and it would listen everywhere
+    })
+  ];
+}
