@@ -85,7 +85,7 @@ class Units:
         except (KeystoneError, KeyError) as error:
             # A missing fact or secret: the machine still starts, as a real one does, and its units are failed.
             reason = str(error) if isinstance(error, KeystoneError) else f"the system has no {error}"
-            broken = dict.fromkeys(("k3s", "tailscaled"), reason)
+            broken: dict[str, str] = {"k3s": reason, "tailscaled": reason}
             return {}, broken, [*problems, f"units cannot be made: {reason}"]
 
     def _services(self, installed: InstalledSystem) -> dict[str, Service]:

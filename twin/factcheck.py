@@ -34,7 +34,7 @@ def read_facts(path: Path, kind: type[ClusterFacts] | type[HostFacts]) -> dict[s
 
 def _faults(place: str, value: Any, kind: Any) -> Iterator[str]:
     origin = typing.get_origin(kind)
-    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+    if origin is None and "__dataclass_fields__" in vars(kind):
         yield from _object(place, value, kind)
     elif origin in (typing.Union, types.UnionType):
         options = typing.get_args(kind)

@@ -88,7 +88,7 @@ def _shown(row: dict[str, Any], columns: list[str], options: dict[str, str]) -> 
         key = column.lower()
         if key != "maj:min" and key not in row:
             raise Failed(f"lsblk: unknown column: {column}")
-        value = "253:0" if key == "maj:min" else row[key]
+        value: Any = "253:0" if key == "maj:min" else row[key]
         if key == "size" and "bytes" not in options:
             value = f"{value / 1024**3:.4g}G"
         if key == "name" and "paths" in options:
