@@ -152,7 +152,9 @@ TOOLS: tuple[Tool, ...] = (
         version=versions.TAILSCALE,
         module="tailscale",
         package="tailscale.com/cmd/tailscaled",
-        tags=("ts_include_cli",),  # one binary is daemon and command line; its name decides
+        # One binary is daemon and command line; its name decides. Without a tunnel device the peer API would listen on
+        # all interfaces of the computer (ipn/ipnlocal/peerapi.go), so it is left out.
+        tags=("ts_include_cli", "ts_omit_peerapiserver"),
         stamps=(
             f"tailscale.com/version.shortStamp={versions.TAILSCALE}",
             f"tailscale.com/version.longStamp={versions.TAILSCALE}",
