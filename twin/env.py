@@ -1,0 +1,69 @@
+"""The shell variables of a stack: `eval "$(python -m twin env --stack S)"` makes plain `pulumi` do what `make` does."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+from keystone.errors import KeystoneError
+from twin import plugins, tools
+from twin.site import Site
+
+HERMETIC = {
+    "PULUMI_SKIP_UPDATE_CHECK": "true",
+    "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+    "PULUMI_DISABLE_REGISTRY_RESOLVE": "true",
+    "PULUMI_CREDENTIAL_STORE": "plaintext",
+}
+"""The twin needs no network: nothing is looked up, nothing is downloaded."""
+TWIN_BIN = Path(__file__).with_name("bin")
+
+
+def variables(stack: str, project: Path, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """What to export for a stack. A stack off the twin gets the venv's PATH only: its Pulumi is the user's own."""
+    site = Site.read(stack, project)
+    venv = Path(sys.prefix) / "bin"
+    if site is None:
+        return {"PATH": _path([venv], environment), "KEYSTONE_STACK": stack}
+    return {
+        "PATH": _path([tools.folder(), TWIN_BIN, venv], environment),
+        "KEYSTONE_STACK": stack,
+        "PULUMI_HOME": str(site.pulumi_home),
+        "PULUMI_BACKEND_URL": f"file://{site.state}",
+        "PULUMI_STACK": stack,
+        # A passphrase that the user has set wins: the stack may have been made with another one.
+        "PULUMI_CONFIG_PASSPHRASE": environment.get("PULUMI_CONFIG_PASSPHRASE", site.passphrase),
+        **HERMETIC,
+    }
+
+
+def install_plugins(site: Site) -> None:
+    """Put the provider plugins where the engine looks for them, in the twin's own PULUMI_HOME."""
+    site.make_folders()
+    plugins.install(site.pulumi_home)
+    program = tools.folder() / "pulumi-resource-kubernetes"
+    if not os.access(program, os.X_OK):
+        raise KeystoneError(program.name, f"is not in {program.parent}", "Build the tools with `python -m toolchain`")
+    # The engine accepts a plugin of the SDK's version exactly.
+    folder = site.pulumi_home / "plugins" / f"resource-kubernetes-v{version('pulumi-kubernetes')}"
+    folder.mkdir(parents=True, exist_ok=True)
+    link = folder / program.name
+    if not (link.is_symlink() and link.readlink() == program):
+        link.unlink(missing_ok=True)
+        link.symlink_to(program)
+
+
+def shell_lines(values: Mapping[str, str]) -> str:
+    """`export NAME='value'` lines for a POSIX shell."""
+    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in values.items())
+
+
+def _path(front: list[Path], environment: Mapping[str, str]) -> str:
+    """PATH with these folders in front, each once, however often the lines are evaluated."""
+    wanted = [str(folder) for folder in front]
+    rest = [folder for folder in environment.get("PATH", os.defpath).split(os.pathsep) if folder not in wanted]
+    return os.pathsep.join([*wanted, *rest])
