@@ -1,0 +1,108 @@
+"""What happens to running commands when the update is cancelled, and when the plugin or the engine is killed."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.engine import Background
+from tests.plugins.stage import Stage, command, official_plugin
+
+# A command with a child of its own; it tells both process ids, and notes an orderly end.
+RUNS_LONG = """
+trap 'echo asked-to-stop >> {name}.end; exit 1' TERM
+sleep 300 & echo $! > {name}.child
+echo $$ > {name}.pid
+wait
+"""
+
+pytestmark = pytest.mark.skipif(
+    bool(official_plugin()), reason="the official plugin makes no promise about the children of its commands"
+)
+
+
+def until(what: str, holds: Callable[[], object], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
+        time.sleep(0.05)
+
+
+def gone(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def started(stage: Stage, name: str) -> tuple[Background, list[int], int]:
+    """An update that is in the middle of command `name`, the command's processes, and the plugin."""
+    stage.set({name: command(RUNS_LONG.format(name=name))})
+    running = stage.start()
+    files = [stage.workdir / f"{name}.{part}" for part in ("child", "pid")]
+    until(f"{name} runs", lambda: all(path.exists() and path.read_text().endswith("\n") for path in files))
+    return running, [int(path.read_text()) for path in files], plugin_of(running)
+
+
+def plugin_of(running: Background) -> int:
+    children = psutil.Process(running.process.pid).children()
+    return next(child.pid for child in children if any("twin/plugins/command" in word for word in child.cmdline()))
+
+
+def guards_of(plugin: int) -> list[int]:
+    return [child.pid for child in psutil.Process(plugin).children() if os.getsid(child.pid) == child.pid]
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
+    return Stage(tmp_path_factory.mktemp("interrupted"))
+
+
+def test_a_cancelled_update_ends_the_command_and_its_children(stage: Stage) -> None:
+    running, pids, plugin = started(stage, "cancelled")
+    helpers = guards_of(plugin)
+    begin = time.monotonic()
+    running.interrupt()
+    run = running.wait(30)
+    assert not run.ok
+    assert time.monotonic() - begin < 15
+    assert "cancel" in run.output
+    until("all processes are gone", lambda: all(map(gone, [*pids, plugin, *helpers])), 5)
+    assert stage.text("cancelled.end") == "asked-to-stop\n"
+    assert stage.resources() == {}
+
+
+def test_a_killed_plugin_takes_its_commands_along_and_fails_the_update(stage: Stage) -> None:
+    running, pids, plugin = started(stage, "orphaned")
+    psutil.Process(plugin).kill()
+    until("the command is gone", lambda: all(map(gone, pids)), 5)
+    run = running.wait(30)
+    assert not run.ok
+    assert stage.text("orphaned.end") == "asked-to-stop\n"
+    stage.set({"orphaned": command("echo second try")})
+    again = stage.up()
+    assert again.ok, again.output
+    assert stage.resources()["orphaned"]["outputs"]["stdout"] == "second try"
+
+
+def test_a_killed_engine_takes_plugin_and_commands_along(stage: Stage) -> None:
+    running, pids, plugin = started(stage, "lost")
+    running.kill()
+    until("plugin and command are gone", lambda: all(map(gone, [*pids, plugin])), 10)
+    assert not running.wait(5).ok
+    assert stage.text("lost.end") == "asked-to-stop\n"
+
+
+def test_a_command_that_ignores_the_request_is_killed(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    stage.set({"stubborn": command("trap '' TERM; echo $$ > stubborn.pid; while :; do sleep 1; done")})
+    running = stage.start()
+    until("it runs", lambda: stage.text("stubborn.pid").endswith("\n"))
+    running.interrupt()
+    assert not running.wait(30).ok
+    until("it is gone", lambda: gone(int(stage.text("stubborn.pid"))), 5)
