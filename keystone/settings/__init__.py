@@ -56,7 +56,8 @@ def read(stack: str, project: Path = Path()) -> Settings:
     """The settings of a stack, from its file. Raises SettingsError with all faults at once."""
     config = stackfile.config_of(stack, project)
     sections, faults = examine(stackfile.settings_of(config))
-    stackfile.raise_for(stackfile.path_of(stack, project), faults + stackfile.secret_faults(config))
+    if faults := stackfile.with_secrets(faults, config):
+        raise SettingsError(faults, stackfile.path_of(stack, project).name)
     return Settings.model_construct(**sections)
 
 
@@ -67,12 +68,14 @@ def load() -> tuple[Settings, Secrets]:
     config = pulumi.Config(stackfile.NAMESPACE)
     document = {key: _value(config.get(key)) for key in _given_keys()}
     sections, faults = examine(document)
-    if config.get_secret(stackfile.ROOT_SECRET) is None:
+    root = config.get_secret(stackfile.ROOT_SECRET)
+    if root is None:
         faults.append(
             Fault(stackfile.ROOT_SECRET, "this secret is missing", "Make the stack file with `keystone init`")
         )
-    stackfile.raise_for(stackfile.path_of(pulumi.get_stack()), faults)
-    return Settings.model_construct(**sections), Secrets(root=config.require_secret(stackfile.ROOT_SECRET))
+    if root is None or faults:
+        raise SettingsError(faults, stackfile.path_of(pulumi.get_stack()).name)
+    return Settings.model_construct(**sections), Secrets(root=root)
 
 
 def _given_keys() -> list[str]:

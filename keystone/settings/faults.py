@@ -42,7 +42,8 @@ class SettingsError(KeystoneError):
 
 def from_pydantic(error: ValidationError, root: Any, above: Sequence[str | int] = ()) -> list[Fault]:
     """The findings of one validation as faults. `root` is the validated type, `above` the path that leads to it."""
-    return [_fault(detail, root, above) for detail in error.errors(include_url=False)]
+    details = error.errors(include_url=False)
+    return [_fault(detail, root, above) for detail in details if not _follows(detail, details)]
 
 
 def dotted(path: Iterable[str | int]) -> str:
@@ -51,7 +52,11 @@ def dotted(path: Iterable[str | int]) -> str:
     for part in path:
         if part == "[key]":
             continue
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+        if isinstance(part, int):
+            text += f"[{part}]"
+            continue
+        word = part if part and part.isprintable() else repr(part)
+        text += f".{word}" if text else word
     return text
 
 
@@ -62,6 +67,14 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     if near:
         return f"Perhaps {near[0]} is meant"
     return f"Known here: {', '.join(words)}" if words else "Remove it"
+
+
+def _follows(detail: ErrorDetails, details: Sequence[ErrorDetails]) -> bool:
+    """Whether a list is only called too short because its items were refused."""
+    loc = detail["loc"]
+    return detail["type"] == "too_short" and any(
+        len(d["loc"]) > len(loc) and d["loc"][: len(loc)] == loc for d in details
+    )
 
 
 def _fault(detail: ErrorDetails, root: Any, above: Sequence[str | int]) -> Fault:
@@ -99,6 +112,8 @@ def _words(detail: ErrorDetails, root: Any) -> tuple[str, str]:
             return f"{_shown(detail['input'])} is below the limit {context['ge']}", f"Use {context['ge']} or more"
         case "less_than_equal":
             return f"{_shown(detail['input'])} is above the limit {context['le']}", f"Use {context['le']} or less"
+        case "too_long" | "string_too_long":
+            return f"{_shown(detail['input'])} is longer than {context['max_length']} characters", "Shorten it"
         case "too_short":
             return f"holds {context['actual_length']}, at least {context['min_length']} wanted", "Add what is missing"
         case _:

@@ -99,12 +99,12 @@ class Host(Model):
     address: Address = Field(description="address in the site's range")
     mac: Mac = Field(description="MAC address of the network card that has the address")
     ssh: Ssh = Field(default=Ssh(), description="how the machine is reached: {port, user, initrdPort}")
-    disk: DiskPath = Field(description="disk that the system is installed on, /dev/disk/by-id/...")
+    disk: DiskPath = Field(description="disk that the system is installed on, by its id")
     disk_serial: Serial = Field(description="serial number of that disk, as lsblk shows it")
-    osd_disks: tuple[DiskPath, ...] = Field(default=(), description="whole disks for Ceph, /dev/disk/by-id/...")
+    osd_disks: tuple[DiskPath, ...] = Field(default=(), description="whole disks for Ceph, by their ids")
     machine_serial: Serial | None = Field(default=None, description="serial number of the machine (DMI product serial)")
     installer_host_key: Ed25519PublicKey | None = Field(
-        default=None, description="public SSH host key of the installer, recorded out of band: ssh-ed25519 AAAA..."
+        default=None, description="public SSH host key of the installer, recorded out of band"
     )
     install_generation: Generation = Field(default=1, description="a higher number asks for a new installation")
     layout: Layout = Field(default="zfs-luks", description="file system on the encrypted disk")

@@ -7,7 +7,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
 
 from keystone.settings import rules
-from keystone.settings.faults import Fault, SettingsError, did_you_mean, from_pydantic, keys_of
+from keystone.settings.faults import Fault, SettingsError, did_you_mean, dotted, from_pydantic, keys_of
 from keystone.settings.root import Settings
 
 _SECTIONS = {name: TypeAdapter(field.rebuild_annotation()) for name, field in Settings.model_fields.items()}
@@ -24,7 +24,7 @@ def parse(document: Mapping[str, Any]) -> Settings:
 def examine(document: Mapping[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
     """The sound sections by attribute name, and all faults: in sections, and between the sound ones."""
     faults = [
-        Fault(str(key), "this key is unknown", did_you_mean(str(key), keys_of(Settings)))
+        Fault(dotted((str(key),)), "this key is unknown", did_you_mean(str(key), keys_of(Settings)))
         for key in document
         if key not in keys_of(Settings)
     ]

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from keystone.errors import KeystoneError
-from keystone.settings.faults import Fault, SettingsError
+from keystone.settings.faults import Fault
 
 NAMESPACE = "keystone"
 ROOT_SECRET = "rootSecret"
@@ -56,6 +56,20 @@ def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in plain.items() if key not in SECRET_KEYS}
 
 
+def with_secrets(faults: list[Fault], config: Mapping[str, Any]) -> list[Fault]:
+    """The faults of the sections together with those of the secrets' places.
+
+    Where a secret stands inside of a section, that is the fault; what the model says about the same place is not.
+    """
+    found = secret_faults(config)
+    places = tuple(fault.place for fault in found)
+    return found + [fault for fault in faults if not any(_at_or_below(fault.place, place) for place in places)]
+
+
+def _at_or_below(place: str, other: str) -> bool:
+    return place == other or place.startswith((f"{other}.", f"{other}["))
+
+
 def secret_faults(config: Mapping[str, Any]) -> list[Fault]:
     """What is wrong with the secrets' places: missing, in plain text, or inside of a section."""
     faults = []
@@ -87,9 +101,3 @@ def _places_of_secrets(place: str, value: Any) -> list[str]:
     if isinstance(value, list):
         return [found for index, item in enumerate(value) for found in _places_of_secrets(f"{place}[{index}]", item)]
     return []
-
-
-def raise_for(file: Path, faults: list[Fault]) -> None:
-    """Raise one error with all faults of the file, if there are any."""
-    if faults:
-        raise SettingsError(faults, file.name)
