@@ -11,11 +11,11 @@ from pathlib import Path
 
 from keystone.errors import KeystoneError
 from toolchain import cache, golang
-from toolchain.build import answer, candidates, ensure, from_path
+from toolchain.build import answer, candidates, chosen, ensure, from_path
 from toolchain.progress import Progress
 from toolchain.tools import TOOLS
 
-__all__ = ["Entry", "bin_dir", "ensure", "inventory", "module_dir"]
+__all__ = ["Entry", "bin_dir", "ensure", "inventory", "module_dir", "where"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +56,13 @@ def inventory(names: Iterable[str] | None = None) -> list[Entry]:
         size = int(about.get("bytes", 0)) // 1_000_000 if about else tool.megabytes
         entries.append(Entry(name=tool.name, version=tool.version, source=source, path=path, megabytes=size, note=note))
     return entries
+
+
+def where(name: str) -> Path | None:
+    """The binary of one tool, plugins included (those are not in `bin_dir`); None when it is not built. Builds nothing."""
+    [tool] = chosen([name])
+    built = cache.tool_dir(tool, golang.find().minor) / tool.name
+    return built if built.exists() else from_path(tool)
 
 
 def module_dir(module: str, version: str = "") -> Path:

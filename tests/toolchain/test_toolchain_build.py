@@ -95,6 +95,7 @@ def test_a_plugin_is_never_put_on_path(fake_go: FakeGo) -> None:
     path = build.ensure(["pulumi-resource-kubernetes"], quiet())["pulumi-resource-kubernetes"]
 
     assert path.exists()
+    assert toolchain.where(path.name) == path
     assert not (toolchain.bin_dir() / path.name).exists()
 
 
