@@ -59,7 +59,7 @@ def inventory(names: Iterable[str] | None = None) -> list[Entry]:
 
 
 def where(name: str) -> Path | None:
-    """The binary of one tool, plugins included (those are not in `bin_dir`); None when it is not built. Builds nothing."""
+    """The binary of one tool, plugins too (those are not in `bin_dir`); None when it is not built. Builds nothing."""
     [tool] = chosen([name])
     built = cache.tool_dir(tool, golang.find().minor) / tool.name
     return built if built.exists() else from_path(tool)
