@@ -50,12 +50,12 @@ class Context:
         host = self.host(name)
         return ssh.Target(name, str(host.address), host.ssh.port, host.ssh.user)
 
-    def dial(self, name: str, *, limit: float = ssh.CONNECT_SECONDS) -> AbstractAsyncContextManager[ssh.Machine]:
+    def dial(self, name: str, *, limit: float | None = None) -> AbstractAsyncContextManager[ssh.Machine]:
         """A session to an installed host that shows the host key of its current generation, and no other."""
         return self.dial_target(self.target(name), self.host(name).install_generation, limit=limit)
 
     def dial_target(
-        self, target: ssh.Target, generation: int, *, limit: float = ssh.CONNECT_SECONDS
+        self, target: ssh.Target, generation: int, *, limit: float | None = None
     ) -> AbstractAsyncContextManager[ssh.Machine]:
         key = self.identities.ssh_host_key(target.name, generation).public
         return ssh.dial(target, {key: "pinned key"}, self.identities.operator_key().private, limit=limit)

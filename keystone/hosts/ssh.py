@@ -111,7 +111,9 @@ class Machine:
         command = shlex.join(argv)
         try:
             async with asyncio.timeout(limit):
-                done = await self._connection.run(command, input=stdin if stdin is not None else "", check=False)
+                # Without input the far end must see its end at once: a program that reads would wait for ever.
+                source = asyncssh.PIPE if stdin else asyncssh.DEVNULL
+                done = await self._connection.run(command, stdin=source, input=stdin, check=False)
         except TimeoutError:
             raise KeystoneError(
                 str(self.target), f"`{command}` did not end within {limit:.0f} s", "Look at the machine and try again"
@@ -142,12 +144,13 @@ def _reason(fault: BaseException) -> str:
 
 @asynccontextmanager
 async def dial(
-    target: Target, accepted: Mapping[str, str], operator_key: str, *, limit: float = CONNECT_SECONDS
+    target: Target, accepted: Mapping[str, str], operator_key: str, *, limit: float | None = None
 ) -> AsyncIterator[Machine]:
     """Opens a session to a machine that shows one of the `accepted` host keys (public key -> label).
 
     Raises Unreachable, LoginRefused or WrongHostKey; each says host, address, port, what was expected and seen.
     """
+    limit = CONNECT_SECONDS if limit is None else limit
     client = _Client({public(key): label for key, label in accepted.items()})
     place = str(target)
     try:
@@ -169,7 +172,7 @@ async def dial(
             )
     except TimeoutError:
         raise Unreachable(
-            place, f"no SSH session within {limit:.0f} s", "Switch the machine on and check address, port and cable"
+            place, f"no SSH session within {limit:g} s", "Switch the machine on and check address, port and cable"
         ) from None
     except asyncssh.PermissionDenied:
         raise LoginRefused(
