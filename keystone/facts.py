@@ -347,7 +347,7 @@ def _encoded(document: Any) -> bytes:
 def _bytes_of(file: Path) -> bytes | None:
     try:
         return file.read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
 
 
