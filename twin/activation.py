@@ -8,6 +8,8 @@ import hashlib
 import json
 from typing import TYPE_CHECKING
 
+from pyrage import IdentityError  # pyright: ignore[reportAttributeAccessIssue]
+
 from keystone.agefiles import decrypt
 from keystone.errors import KeystoneError
 from twin import services, store
@@ -92,14 +94,13 @@ class Units:
         return services.services_for(installed, self.machine.site, self.supervisor)
 
     def _decrypt(self, system: store.System) -> tuple[dict[str, bytes], list[str]]:
-        key = self.machine.root / "etc/ssh/ssh_host_ed25519_key"
-        private = key.read_text() if key.exists() else ""
+        private = (self.machine.root / "etc/ssh/ssh_host_ed25519_key").read_text()
         secrets: dict[str, bytes] = {}
         problems: list[str] = []
         for name, content in system.secrets.items():
             try:
                 secrets[name] = decrypt(content, private)
-            except (KeystoneError, ValueError, RuntimeError):
+            except (KeystoneError, IdentityError):
                 problems.append(f"[agenix] {name}.age is not encrypted to this machine's host key")
         return secrets, problems
 

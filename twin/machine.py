@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import json
 import shutil
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +23,7 @@ from twin import commands, disks, rootfs, store
 from twin.activation import Units
 from twin.commands import Call, Failed, State
 from twin.files import make_link, write_file, write_json
-from twin.ssh import Door
+from twin.ssh import Door, Keys
 from twin.ssh_keys import installer_key, random_key
 
 if TYPE_CHECKING:
@@ -107,6 +106,11 @@ class Machine:
     @property
     def address(self) -> str:
         return str(self.host.address)
+
+    @property
+    def reachable(self) -> bool:
+        """True while its SSH server listens."""
+        return self._door is not None
 
     @property
     def opened(self) -> bool:
@@ -296,6 +300,7 @@ class Machine:
         self.journal("power off")
         await self._close_door()
         await self.units.stop()
+        shutil.rmtree(self.ram, ignore_errors=True)  # memory forgets: the disk's passphrase lay there
         self.powered = self.mounted = False
 
     async def _close_door(self) -> None:
@@ -303,12 +308,10 @@ class Machine:
             await self._door.close()
             self._door = None
 
-    async def _open_door(self, port: int, key: bytes, keys: Iterable[str] | None = None) -> None:
-        known = list(keys) if keys is not None else None
-        self._door = Door(
-            {"root", self.host.ssh.user}, (lambda: known) if known is not None else self._operators, self._serve
-        )
-        await self._door.open(self.address, port, key)
+    async def _open_door(self, port: int, key: bytes, keys: Keys) -> None:
+        door = Door({"root", self.host.ssh.user}, keys, self._serve)
+        await door.open(self.address, port, key)
+        self._door = door
         self.journal(f"{self.state}: SSH on {self.address} port {port}")
 
     # The three states
@@ -319,7 +322,11 @@ class Machine:
         shutil.rmtree(self.ram, ignore_errors=True)
         self._furnish(self.ram, "nixos-installer")
         write_file(self.ram / "etc/os-release", INSTALLER_RELEASE.encode(), 0o644)
-        key, keys = carried or (installer_key(str(self.site.network), self.name), None)
+        if carried is not None:
+            key, known = carried
+            keys: Keys = lambda: known  # noqa: E731
+        else:
+            key, keys = installer_key(str(self.site.network), self.name), self._operators
         write_file(self.ram / HOST_KEY, key)
         await self._open_door(self.host.ssh.port, key, keys)
 
@@ -330,20 +337,20 @@ class Machine:
     async def _start_initrd(self, system: store.System) -> None:
         self.save(state="initrd", system=None)
         # The initrd holds a copy of this key, made when the boot loader was installed.
-        await self._open_door(self.host.ssh.initrd_port, self._host_key(INITRD_KEY), system.authorized_keys)
+        await self._open_door(self.host.ssh.initrd_port, self._host_key(INITRD_KEY), lambda: system.authorized_keys)
 
     async def _start_system(self) -> None:
         assert self.record.boot is not None
         self.save(state="installed", system=self.record.boot)
+        shutil.rmtree(self.ram, ignore_errors=True)
         self._furnish(self.root, self.name)
+        key = self._host_key(HOST_KEY)
         make_link(self.root / "run/booted-system", self.record.boot)
         failures = self.units.load(self.record.boot)
         for failure in failures:
             self.journal(failure)
-        key = self._host_key(HOST_KEY)
-        self._door = Door({"root", self.host.ssh.user}, self.units.authorized_keys, self._serve)
-        await self._door.open(self.address, self.host.ssh.port, key)
-        self.journal(f"installed: SSH on {self.address} port {self.host.ssh.port}; runs {self.record.boot}")
+        await self._open_door(self.host.ssh.port, key, self.units.authorized_keys)
+        self.journal(f"runs {self.record.boot}")
         self.units.start_all()
 
     def _furnish(self, base: Path, hostname: str) -> None:

@@ -64,11 +64,15 @@ class Door:
     async def open(self, address: str, port: int, host_key: bytes) -> None:
         """Listen. Raises KeystoneError when the port is taken or the address is not ours."""
         try:
+            key = asyncssh.import_private_key(host_key)
+        except asyncssh.KeyImportError as error:
+            raise KeystoneError(f"{address} port {port}", f"the host key cannot be read ({error})") from None
+        try:
             self._acceptor = await asyncssh.create_server(
                 lambda: _Login(self),
                 address,
                 port,
-                server_host_keys=[asyncssh.import_private_key(host_key)],
+                server_host_keys=[key],
                 process_factory=self._session,
                 encoding=None,
                 allow_pty=False,

@@ -155,8 +155,11 @@ class Lab:
 
     async def ssh(self, machine: Machine, host_key: str, *argv: str, stdin: str = "", port: int = PORT) -> Result:
         """Run a command on the machine over SSH with a pinned host key."""
-        async with await self.connect(machine, host_key, port=port) as connection:
+        connection = await self.connect(machine, host_key, port=port)
+        try:
             done = await connection.run(shlex.join(argv), input=stdin, check=False)
+        finally:
+            connection.abort()
         assert done.exit_status is not None
         return Result(done.exit_status, str(done.stdout), str(done.stderr))
 
@@ -166,12 +169,12 @@ class Lab:
         kept = {name: os.environ[name] for name in ("HOME", "LANG") if name in os.environ}
         return {**kept, "PATH": path, "KEYSTONE_TWIN": str(self.site.root), **more}
 
-    async def program(self, *argv: str, stdin: bytes = b"", **more: str) -> Result:
-        """Run a program on this computer, in the project's folder, with the twin's environment."""
+    async def program(self, *argv: str, stdin: bytes = b"", more: dict[str, str] | None = None) -> Result:
+        """Run a program on this computer, in the project's folder, with the twin's environment and `more`."""
         process = await asyncio.create_subprocess_exec(
             *argv,
             cwd=self.project,
-            env=self.environment(**more),
+            env=self.environment(**(more or {})),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -200,7 +203,9 @@ class Lab:
             (folder / f"{file}.pub").write_text(f"{key.public}\n")
         return folder.parents[1]
 
-    async def anywhere(self, machine: Machine, *more: str, generation: int = 1, **environment: str) -> Result:
+    async def anywhere(
+        self, machine: Machine, *more: str, generation: int = 1, environment: dict[str, str] | None = None
+    ) -> Result:
         """Install a machine with the stand-in for nixos-anywhere, as Keystone calls it."""
         key = self.project / f"{machine.name}.key"
         key.write_text(self.identities.recovery_passphrase(machine.name, generation))
@@ -208,7 +213,12 @@ class Lab:
         argv = ["--store-paths", disko, system, "--target-host", f"root@{machine.address}", "--ssh-port", str(PORT)]
         argv += ["-i", str(self.project / "operator_key"), "--extra-files"]
         argv += [str(self.extra_files(machine.name, generation)), "--disk-encryption-keys", DISK_KEY, str(key)]
-        return await self.program("nixos-anywhere", *argv, *more, **environment)
+        return await self.program("nixos-anywhere", *argv, *more, more=environment)
+
+    async def booted(self, machine: Machine) -> None:
+        """Wait until the machine runs its installed system and has tried every unit."""
+        await self.until(lambda: machine.reachable and machine.state == "installed")
+        await machine.settled()
 
     async def installed(self, name: str = "w1") -> Machine:
         """A machine that was installed and has booted its system."""
@@ -216,8 +226,7 @@ class Lab:
         await machine.power_on()
         done = await self.anywhere(machine)
         assert done.status == 0, done.stderr
-        await self.until(lambda: machine.state == "installed" and machine.powered and bool(machine.units.names()))
-        await machine.settled()
+        await self.booted(machine)
         return machine
 
     async def until(self, condition: Any, limit: float = 10.0) -> None:
