@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -121,6 +122,9 @@ def down(stack: Stack = "dev", project: Project = Path()) -> None:
     recorded = processes.records(site.pids)
     shutil.rmtree(site.run, ignore_errors=True)
     shutil.rmtree(site.root, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        # The folder of all twins; it stays while another stack has one.
+        site.root.parent.rmdir()
     left = leftovers(site, recorded)
     for one in left:
         typer.echo(f"left over: {one}")

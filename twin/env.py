@@ -32,6 +32,8 @@ def variables(stack: str, project: Path, environment: Mapping[str, str] = os.env
     return {
         "PATH": _path([tools.folder(), TWIN_BIN, venv], environment),
         "KEYSTONE_STACK": stack,
+        # Where the stand-ins for nix and nixos-anywhere find their site.
+        "KEYSTONE_TWIN": str(site.root),
         "PULUMI_HOME": str(site.pulumi_home),
         "PULUMI_BACKEND_URL": f"file://{site.state}",
         "PULUMI_STACK": stack,
@@ -46,6 +48,11 @@ def install_plugins(site: Site) -> None:
     site.make_folders()
     plugins.install(site.pulumi_home)
     program = tools.folder() / "pulumi-resource-kubernetes"
+    if not os.access(program, os.X_OK):
+        from toolchain import where
+
+        # The builder keeps plugins out of the folder that goes on PATH.
+        program = where(program.name) or program
     if not os.access(program, os.X_OK):
         raise KeystoneError(program.name, f"is not in {program.parent}", "Build the tools with `python -m toolchain`")
     # The engine accepts a plugin of the SDK's version exactly.
