@@ -38,6 +38,8 @@ class SshServer:
         self.folder = folder
         self.host_key = asyncssh.generate_private_key("ssh-ed25519")
         self.user_key = asyncssh.generate_private_key("ssh-ed25519")
+        # Once: each export of a key has other check bytes, and another text is another input.
+        self.user_key_text = self.private(self.user_key)
         self.connections = 0
         self.ports: list[int] = []
         self.forwarded: list[tuple[str, int]] = []
@@ -74,7 +76,7 @@ class SshServer:
         await self._acceptor.wait_closed()
 
     async def _run(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
-        environment = {str(name): str(value) for name, value in process.get_environment().items()}
+        environment = {str(name): str(value) for name, value in process.env.items()}
         child = await asyncio.create_subprocess_exec(
             "/bin/sh",
             "-c",

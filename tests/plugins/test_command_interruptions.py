@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import psutil
 import pytest
@@ -40,11 +39,18 @@ def gone(pid: int) -> bool:
         return True
 
 
-def started(stage: Stage, name: str) -> tuple[Background, list[int], int]:
-    """An update that is in the middle of command `name`, the command's processes, and the plugin."""
-    stage.set({name: command(RUNS_LONG.format(name=name))})
-    running = stage.start()
+def started(stage: Stage, name: str, *, stubborn: bool = False) -> tuple[Background, list[int], int]:
+    """An update that is in the middle of command `name`, the command's processes, and the plugin.
+
+    `stubborn` adds a second command, which does not stop when it is asked to.
+    """
+    scene = {name: command(RUNS_LONG.format(name=name))}
     files = [stage.workdir / f"{name}.{part}" for part in ("child", "pid")]
+    if stubborn:
+        scene["stubborn"] = command("trap '' TERM; echo $$ > stubborn.pid; while :; do sleep 1; done")
+        files.append(stage.workdir / "stubborn.pid")
+    stage.set(scene)
+    running = stage.start()
     until(f"{name} runs", lambda: all(path.exists() and path.read_text().endswith("\n") for path in files))
     return running, [int(path.read_text()) for path in files], plugin_of(running)
 
@@ -63,8 +69,8 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
     return Stage(tmp_path_factory.mktemp("interrupted"))
 
 
-def test_a_cancelled_update_ends_the_command_and_its_children(stage: Stage) -> None:
-    running, pids, plugin = started(stage, "cancelled")
+def test_a_cancelled_update_ends_the_commands_and_their_children(stage: Stage) -> None:
+    running, pids, plugin = started(stage, "cancelled", stubborn=True)
     helpers = guards_of(plugin)
     begin = time.monotonic()
     running.interrupt()
@@ -96,13 +102,3 @@ def test_a_killed_engine_takes_plugin_and_commands_along(stage: Stage) -> None:
     until("plugin and command are gone", lambda: all(map(gone, [*pids, plugin])), 10)
     assert not running.wait(5).ok
     assert stage.text("lost.end") == "asked-to-stop\n"
-
-
-def test_a_command_that_ignores_the_request_is_killed(tmp_path: Path) -> None:
-    stage = Stage(tmp_path)
-    stage.set({"stubborn": command("trap '' TERM; echo $$ > stubborn.pid; while :; do sleep 1; done")})
-    running = stage.start()
-    until("it runs", lambda: stage.text("stubborn.pid").endswith("\n"))
-    running.interrupt()
-    assert not running.wait(30).ok
-    until("it is gone", lambda: gone(int(stage.text("stubborn.pid"))), 5)

@@ -44,7 +44,7 @@ def entry(kind: str, server: SshServer, *, endpoint: dict[str, Any] | None = Non
     connection: dict[str, Any] = {
         "host": ADDRESS,
         "port": server.port,
-        "private_key": {"$secret": server.private(server.user_key)},
+        "private_key": {"$secret": server.user_key_text},
         **(endpoint or {}),
     }
     kept = {name: value for name, value in connection.items() if value is not None}
@@ -54,7 +54,7 @@ def entry(kind: str, server: SshServer, *, endpoint: dict[str, Any] | None = Non
 def first_scene(server: SshServer, local: Path) -> dict[str, Any]:
     pinned = {"host_key": server.public(server.host_key)}
     far = str(server.folder)
-    proxy = {"host": ADDRESS, "port": server.port, "private_key": {"$secret": server.private(server.user_key)}}
+    proxy = {"host": ADDRESS, "port": server.port, "private_key": {"$secret": server.user_key_text}}
     return {
         "streams": entry("remote", server, create="echo out; echo err >&2"),
         "stdin": entry("remote", server, create="tee stdin.copy | wc -c", stdin=STDIN),
