@@ -27,9 +27,7 @@ async def policy(context: Context) -> None:
             progress(primer, "the mesh policy is set already")
             return
         try:
-            await controller.run(
-                "headscale", "policy", "set", "--file", "/dev/stdin", stdin=json.dumps(wanted, indent=2)
-            )
+            await controller.run("headscale", "policy", "set", "--file", "/dev/stdin", stdin=wanted)
         except ssh.CommandFailed as fault:
             raise KeystoneError("mesh", f"the controller refuses the policy: {ssh.last_line(fault.stderr)}") from None
         progress(primer, "the mesh policy is set")
