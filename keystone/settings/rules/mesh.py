@@ -30,8 +30,9 @@ def mesh_domain_is_its_own(cluster: Cluster, mesh: Mesh) -> Iterator[Fault]:
 
 
 def controller_is_the_primer(mesh: Mesh, hosts: Mapping[str, Host]) -> Iterator[Fault]:
+    primer = next((host for host in hosts.values() if host.role == "primer"), None)
     for name, host in hosts.items():
-        if host.role != "primer" and str(host.address) == mesh.server_host:
+        if primer and host.role != "primer" and str(host.address) == mesh.server_host:
             yield Fault(
                 "mesh.serverUrl",
                 f"{mesh.server_host} is the address of {name}; the controller runs on the primer",
