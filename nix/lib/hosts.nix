@@ -2,7 +2,7 @@
 # hosts/STACK.nix (all machines of a stack) and hosts/STACK-HOST.nix (one machine).
 {
   inputs,
-  root ? ../.,
+  root ? ./..,
 }:
 let
   inherit (inputs.nixpkgs) lib;

@@ -9,6 +9,8 @@ let
   cfg = config.keystone.kubernetes;
   inherit (config.keystone) cluster derived;
   yaml = pkgs.formats.yaml { };
+  # kubeadm runs the API server in a container, which sees this folder and not the store.
+  path = name: file: if derived.isKubeadm then "/etc/kubernetes/policy/${name}" else file;
   level = lib.types.enum [
     "privileged"
     "baseline"
@@ -163,11 +165,11 @@ in
     apiServerArgs =
       [
         "enable-admission-plugins=NodeRestriction"
-        "admission-control-config-file=${cfg.admissionFile}"
+        "admission-control-config-file=${path "admission.yaml" cfg.admissionFile}"
         "profiling=false"
       ]
       ++ lib.optionals cluster.auditLog [
-        "audit-policy-file=${cfg.auditPolicyFile}"
+        "audit-policy-file=${path "audit-policy.yaml" cfg.auditPolicyFile}"
         "audit-log-path=/var/log/kubernetes/audit.log"
         "audit-log-maxage=30"
         "audit-log-maxbackup=10"

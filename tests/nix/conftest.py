@@ -1,0 +1,41 @@
+"""Fixtures of the Nix tests: plain Nix where it is on PATH, whole systems where NIXOS_EVAL_TREE names a module tree."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from keystone import agefiles
+from tests.nix import stacks
+from tests.nix.evaluator import VARIABLE, Flake, instantiate, lay_out
+
+
+@pytest.fixture(scope="session")
+def nix() -> Callable[[str], Any]:
+    """`nix(expression)` -> its value, by plain Nix without inputs."""
+    if shutil.which("nix-instantiate") is None:
+        pytest.skip("Nix is not on PATH (Debian: apt-get install nix-bin; else https://nixos.org/download)")
+    return instantiate
+
+
+@pytest.fixture(scope="session")
+def flake(nix: Callable[[str], Any], tmp_path_factory: pytest.TempPathFactory) -> Flake:
+    """The flake with the facts of the checked-in stacks and of tests/nix/stacks.py."""
+    del nix
+    tree = os.environ.get(VARIABLE)
+    if not tree:
+        pytest.skip(f"{VARIABLE} names no module tree, so no system is evaluated")
+    if not (Path(tree) / "nixpkgs" / "flake.nix").is_file():
+        pytest.fail(f"{VARIABLE}={tree}: there is no nixpkgs/flake.nix in it. Assemble the tree again")
+    scratch = tmp_path_factory.mktemp("nix")
+    files: dict[str, bytes] = {}
+    secrets = []
+    for stack in stacks.DOCUMENTS:
+        files |= stacks.rendered(stack)
+        for name, entry in stacks.settings(stack).hosts.items():
+            secrets += [f"secrets/{stack}/{name}/{secret}.age" for secret in agefiles.SECRETS_BY_ROLE[entry.role]]
+    folder = lay_out(scratch / "flake", files, stacks.HOST_FILES, secrets)
+    return Flake(folder=folder, tree=Path(tree), scratch=scratch)
