@@ -144,12 +144,13 @@ def release(stack: str, project: Path, say: Callable[[str], None]) -> None:
 
 
 def _initialise(stack: str, project: Path) -> None:
-    """Make the stack in the backend. Its stack file stays as it is, byte for byte."""
+    """Make the stack in the backend. A stack file that names its secrets provider stays as it is, byte for byte."""
     path = project / f"Pulumi.{stack}.yaml"
-    before = path.read_bytes() if path.exists() else None
+    before = path.read_bytes()
     process.quick(["stack", "init", stack, "--no-select"], project)
-    if before is not None and path.read_bytes() != before:
-        path.write_bytes(before)  # pulumi writes it anew, in its own layout and without comments
+    known = (yaml.safe_load(before) or {}).keys() & {"encryptionsalt", "secretsprovider"}
+    if known and path.read_bytes() != before:
+        path.write_bytes(before)  # pulumi has written the same in a layout of its own
 
 
 def load(stack: str, project: Path, *, create: bool) -> State:
@@ -198,6 +199,6 @@ def settle(stack: str, project: Path, say: Callable[[str], None]) -> None:
                 "if not, `pulumi refresh --clear-pending-creates`",
             )
     names = ", ".join(f"{one['resource']['urn'].rsplit('::', 1)[-1]} ({one['type']})" for one in pending)
-    del document["deployment"]["pending_operations"]
+    document["deployment"]["pending_operations"] = []
     process.quick(["stack", "import", "--stack", stack], project, given=json.dumps(document))
     say(f"The last update was interrupted; doing again: {names}")
