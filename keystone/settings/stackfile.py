@@ -15,6 +15,23 @@ ROOT_SECRET = "rootSecret"
 SECRET_KEYS = (ROOT_SECRET,)
 """Top-level keys that hold secrets; each is one encrypted value."""
 
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice, where YAML would silently take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            if key.value in seen:
+                raise yaml.MarkedYAMLError(
+                    problem=f"the key {key.value} stands there twice", problem_mark=key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 _STACK = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 
 
@@ -29,13 +46,13 @@ def config_of(stack: str, project: Path = Path()) -> dict[str, Any]:
     """The `config:` part of a stack file, every key with its namespace."""
     file = path_of(stack, project)
     try:
-        document = yaml.safe_load(file.read_text(encoding="utf-8"))
+        document = yaml.load(file.read_text(encoding="utf-8"), _Loader)
     except FileNotFoundError:
         raise KeystoneError(
             file.name, "there is no such stack file", f"Make it with `keystone init {stack}`, or correct the name"
         ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise KeystoneError(file.name, f"is not YAML: {_one_line(error)}", "Correct it") from None
+        raise KeystoneError(file.name, f"is not sound YAML: {_one_line(error)}", "Correct it") from None
     config = document.get("config") if isinstance(document, dict) else None
     if not isinstance(config, dict) or not all(isinstance(key, str) for key in config):
         raise KeystoneError(file.name, "has no `config:` with keys", "Put the settings below `config:`")

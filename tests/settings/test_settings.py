@@ -168,7 +168,9 @@ def test_a_stack_name_is_never_a_path(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("config: {a: [}", "is not YAML: .* in line 1"),
+        ("config: {a: [}", "is not sound YAML: .* in line 1"),
+        ("config:\n  a: 1\n  a: 2", "is not sound YAML: the key a stands there twice in line 3"),
+        ("config:\n  ? [a]\n  : 1", "is not sound YAML: found unhashable key in line 2"),
         ("{}", "has no `config:` with keys"),
         ("- a", "has no `config:` with keys"),
         ("config: {1: 2}", "has no `config:` with keys"),

@@ -32,10 +32,10 @@ def host_sites_exist(hosts: Mapping[str, Host], sites: Mapping[str, Site]) -> It
             yield Fault(f"hosts.{name}.site", f"there is no site {host.site!r}", did_you_mean(host.site, sites))
 
 
-def servers_share_a_site(hosts: Mapping[str, Host]) -> Iterator[Fault]:
+def servers_share_a_site(hosts: Mapping[str, Host], sites: Mapping[str, Site]) -> Iterator[Fault]:
     primer = next((host for host in hosts.values() if host.role == "primer"), None)
     for name, host in hosts.items():
-        if primer and host.role == "server" and host.site != primer.site:
+        if primer and host.role == "server" and host.site in sites and host.site != primer.site:
             yield Fault(
                 f"hosts.{name}.site",
                 f"a server at {host.site}, the primer at {primer.site}: etcd needs one local network",
@@ -53,10 +53,10 @@ def servers_are_not_remote(hosts: Mapping[str, Host]) -> Iterator[Fault]:
             )
 
 
-def agents_elsewhere_are_remote(hosts: Mapping[str, Host]) -> Iterator[Fault]:
+def agents_elsewhere_are_remote(hosts: Mapping[str, Host], sites: Mapping[str, Site]) -> Iterator[Fault]:
     primer = next((host for host in hosts.values() if host.role == "primer"), None)
     for name, host in hosts.items():
-        if primer and not host.control_plane and not host.remote and host.site != primer.site:
+        if primer and host.site in sites and host.site != primer.site and not host.control_plane and not host.remote:
             yield Fault(
                 f"hosts.{name}.remote",
                 f"false, but {host.site} is not the primer's site {primer.site}: it sees the servers by mesh only",

@@ -40,6 +40,17 @@ def controller_is_the_primer(mesh: Mesh, hosts: Mapping[str, Host]) -> Iterator[
             )
 
 
+def remote_hosts_trust_the_api(cluster: Cluster, mesh: Mesh, hosts: Mapping[str, Host]) -> Iterator[Fault]:
+    remote = sorted(name for name, host in hosts.items() if host.remote and host.role == "agent")
+    for name, host in hosts.items():
+        if remote and host.role == "primer" and mesh.name_of(name) not in cluster.api.sans:
+            yield Fault(
+                "cluster.api.sans",
+                f"{mesh.name_of(name)}, by which {', '.join(remote)} reach the API, is not among them",
+                f"Add {mesh.name_of(name)}",
+            )
+
+
 def controller_port_is_free(mesh: Mesh, hosts: Mapping[str, Host]) -> Iterator[Fault]:
     primer = next((host for host in hosts.values() if host.role == "primer"), None)
     if primer is not None and mesh.server_port in (primer.ssh.port, primer.ssh.initrd_port, 6443, 2379, 2380, 10250):
@@ -116,6 +127,7 @@ RULES = (
     controller_lies_outside_the_mesh_domain,
     mesh_domain_is_its_own,
     controller_is_the_primer,
+    remote_hosts_trust_the_api,
     controller_port_is_free,
     group_members_are_users,
     rules_name_what_exists,
