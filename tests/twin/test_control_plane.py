@@ -10,7 +10,7 @@ import signal
 import ssl
 import stat
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from tests.twin.sites import Trial, trial
+from tests.twin.waiting import until
 from twin.services.facts import Facts
 from twin.services.join import check_hash, hash_password, node_password_secret
 from twin.services.layout import Layout
@@ -54,16 +55,6 @@ def site(runner: asyncio.Runner, tmp_path_factory: pytest.TempPathFactory) -> It
     finally:
         runner.run(one.stop())
         one.site.run.rmdir()
-
-
-async def until(true: Callable[[], bool | Awaitable[bool]], limit: float = 30.0) -> None:
-    """Wait until something is so; fails with a plain timeout after `limit` seconds."""
-    async with asyncio.timeout(limit):
-        while True:
-            answer = true()
-            if answer if isinstance(answer, bool) else await answer:
-                return
-            await asyncio.sleep(0.1)
 
 
 async def get(site: Trial, *what: str, name: str = "primer") -> Any:
