@@ -1,0 +1,294 @@
+"""Promises about `python -m twin`, tried as a user runs it: real processes, a project folder of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import yaml
+
+from keystone.settings import parse
+from tests.twin import sites
+from twin import control, processes
+from twin.ports import wanted
+from twin.site import Site
+from twin.ssh_keys import installer_public_key
+
+pytestmark = [pytest.mark.twin, pytest.mark.timeout(180)]
+REPOSITORY = Path(__file__).parents[2]
+STACK = "trial"
+
+
+@dataclass
+class Project:
+    """A project folder with one stack, and the command run in it."""
+
+    folder: Path
+    network: int
+    document: dict[str, Any]
+
+    def write(self) -> None:
+        config = {f"keystone:{key}": value for key, value in self.document.items()}
+        config |= {"twin:network": f"127.78.{self.network}.0/24", "twin:installSeconds": 0.3}
+        config["keystone:rootSecret"] = {"secure": "v1:AAAAAAAAAAAAAAAA:AAAA"}
+        (self.folder / f"Pulumi.{STACK}.yaml").write_text(yaml.safe_dump({"config": config}))
+
+    @property
+    def site(self) -> Site:
+        site = Site.read(STACK, self.folder)
+        assert site is not None
+        return site
+
+    def run(self, *argv: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "twin", argv[0], "--stack", STACK, "--project", str(self.folder), *argv[1:]],
+            cwd=REPOSITORY,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            timeout=150,
+            check=False,
+        )
+        assert not check or done.returncode == 0, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done
+
+    def status(self) -> dict[str, Any]:
+        return json.loads(self.run("status", "--json").stdout)
+
+    def states(self) -> dict[str, str]:
+        return {name: machine["state"] for name, machine in self.status()["machines"].items()}
+
+
+def make(folder: Path, network: int, workers: int = 2) -> Project:
+    project = Project(folder, network, sites.document(network, workers))
+    for name, host in project.document["hosts"].items():
+        host["installerHostKey"] = installer_public_key(f"127.78.{network}.0/24", name)
+    project.write()
+    return project
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Project]:
+    """A stack of three blank machines; whatever a test started is ended."""
+    # Every test its own network: a listener of the test before may still be on its way out.
+    one = make(tmp_path, 40 + int(time.monotonic() * 10) % 100)
+    yield one
+    site = one.site
+    one.run("down", check=False)
+    assert not site.run.exists()
+
+
+def eventually(true: Callable[[], bool], limit: float = 10.0) -> bool:
+    deadline = time.monotonic() + limit
+    while not true() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return true()
+
+
+def test_up_makes_blank_machines_that_answer_over_ssh_and_down_leaves_nothing(project: Project) -> None:
+    before = set(Path(tempfile.gettempdir()).iterdir())
+    done = project.run("up")
+    assert "3 machines on" in done.stderr
+    assert project.states() == {"primer": "installer", "w1": "installer", "w2": "installer"}
+    with socket.create_connection((f"127.78.{project.network}.10", 2222), 5) as connection:
+        assert connection.recv(8).startswith(b"SSH-2.0")
+    assert project.site.run in set(Path(tempfile.gettempdir()).iterdir()) - before
+    pid = project.status()["pid"]
+    ended = project.run("down")
+    assert "nothing is left over" in ended.stderr
+    assert not (project.folder / ".twin").exists()
+    assert not project.site.run.exists()
+    assert processes.start_time(pid) is None
+
+
+def test_a_stack_without_a_twin_is_left_alone_without_a_word(project: Project) -> None:
+    path = project.folder / f"Pulumi.{STACK}.yaml"
+    document = yaml.safe_load(path.read_text())
+    del document["config"]["twin:network"]
+    path.write_text(yaml.safe_dump(document))
+    try:
+        for command in ("up", "stop", "down"):
+            done = project.run(command)
+            assert (done.stdout, done.stderr) == ("", "")
+        assert not (project.folder / ".twin").exists()
+        lines = project.run("env").stdout
+        assert "PULUMI_HOME" not in lines
+        assert "PULUMI_BACKEND_URL" not in lines
+    finally:
+        project.write()
+
+
+def test_a_second_up_changes_nothing(project: Project) -> None:
+    project.run("up")
+    pid = project.status()["pid"]
+    project.run("up")
+    assert project.status()["pid"] == pid
+
+
+def test_two_starts_at_once_make_one_twin(project: Project) -> None:
+    command = [sys.executable, "-m", "twin", "up", "--stack", STACK, "--project", str(project.folder)]
+    both = [subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.DEVNULL) for _ in range(2)]
+    assert [one.wait(90) for one in both] == [0, 0]
+    assert project.status()["running"]
+
+
+def test_a_killed_twin_is_cleaned_away_by_the_next_up(project: Project) -> None:
+    project.run("up")
+    first = project.status()["pid"]
+    os.kill(first, signal.SIGKILL)
+    assert eventually(lambda: processes.start_time(first) is None)
+    assert project.run("status", check=False).returncode == 3
+    project.run("up")
+    assert project.status()["pid"] != first
+    assert set(project.states().values()) == {"installer"}
+
+
+def test_down_after_a_kill_leaves_nothing(project: Project) -> None:
+    project.run("up")
+    os.kill(project.status()["pid"], signal.SIGKILL)
+    assert "nothing is left over" in project.run("down").stderr
+
+
+def test_a_busy_port_is_named_with_its_owner_in_one_line(project: Project) -> None:
+    with socket.socket() as taken:
+        taken.bind((f"127.78.{project.network}.10", 6443))
+        taken.listen()
+        done = project.run("up", check=False)
+    assert done.returncode == 1
+    name = psutil.Process().name()
+    expected = f"tcp 127.78.{project.network}.10:6443: is taken by {name} (process {os.getpid()}). End that program"
+    assert done.stderr.startswith(expected)
+    assert len(done.stderr.splitlines()) == 1
+    assert project.run("status", check=False).returncode == 3
+
+
+def test_missing_tools_are_named_with_the_command_that_builds_them(project: Project, tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    done = project.run("up", check=False, KEYSTONE_TOOLS=str(empty))
+    assert done.returncode == 1
+    assert "etcd, kube-apiserver" in done.stderr
+    assert f"not in {empty}. Build the tools with `python -m toolchain`." in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_too_little_room_is_refused(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    from keystone.errors import KeystoneError
+    from twin import cli
+
+    monkeypatch.setattr(cli, "SPACE_NEEDED", 1024**6)
+    with pytest.raises(KeystoneError, match=r"MiB free, the twin needs \d+. Make room"):
+        cli.check_space(project.site)
+
+
+def test_a_machine_can_be_switched_off_and_on(project: Project) -> None:
+    project.run("up")
+    project.run("power-off", "w1")
+    assert project.states()["w1"] == "off"
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection((f"127.78.{project.network}.11", 2222), 5)
+    project.run("power-on", "w1")
+    assert project.states()["w1"] == "installer"
+    done = project.run("power-off", "w9", check=False)
+    assert done.returncode == 1
+    assert done.stderr.strip() == "host 'w9': is no machine of this twin. Known: primer, w1, w2."
+
+
+def test_a_host_added_to_the_stack_file_gets_a_machine_and_one_taken_out_stays_until_removed(project: Project) -> None:
+    project.run("up")
+    hosts = project.document["hosts"]
+    address = f"127.78.{project.network}.20"
+    hosts["w3"] = {
+        **hosts["w1"],
+        "address": address,
+        "mac": "02:00:00:78:99:20",
+        "disk": "/dev/disk/by-id/virtio-w3-system",
+        "diskSerial": "w3-system",
+        "machineSerial": "twin-w3",
+    }
+    gone = hosts.pop("w2")
+    project.write()
+    project.run("up")
+    found = project.status()["machines"]
+    assert sorted(found) == ["primer", "w1", "w2", "w3"]
+    assert not found["w2"]["inStackFile"]
+    assert found["w2"]["powered"]
+    project.run("stop")
+    project.run("up")
+    assert sorted(project.status()["machines"]) == ["primer", "w1", "w2", "w3"]
+    assert "is in the stack file" in project.run("remove", "w3", check=False).stderr
+    project.run("remove", "w2")
+    assert sorted(project.status()["machines"]) == ["primer", "w1", "w3"]
+    assert not (project.site.machines / "w2").exists()
+    hosts["w2"] = gone
+    project.write()
+
+
+def test_commands_to_a_twin_that_does_not_run_say_so_in_one_line(project: Project) -> None:
+    done = project.run("power-off", "w1", check=False)
+    assert (done.returncode, done.stderr) == (1, "twin: is not running. Start it with `python -m twin up`.\n")
+
+
+def test_logs_prints_the_end_of_a_log_and_names_those_that_there_are(project: Project) -> None:
+    project.run("up")
+    assert "installer: SSH on" in project.run("logs", "w1").stdout
+    assert "3 machines on" in project.run("logs", "daemon").stdout
+    done = project.run("logs", "nothing", check=False)
+    assert done.stderr.strip() == "log 'nothing': there is none. Known: daemon, primer, w1, w2."
+
+
+def test_env_gives_the_variables_of_a_hermetic_engine_and_installs_the_plugins(project: Project) -> None:
+    lines = project.run("env").stdout
+    shell = subprocess.run(
+        ["/bin/sh", "-c", f"{lines}\nenv"], capture_output=True, text=True, check=True, env={"PATH": "/usr/bin:/bin"}
+    )
+    found: dict[str, str] = {}
+    for line in shell.stdout.splitlines():
+        name, _, found[name] = line.partition("=")
+    assert found["PULUMI_HOME"] == str(project.site.pulumi_home)
+    assert found["PULUMI_BACKEND_URL"] == f"file://{project.site.state}"
+    assert found["PULUMI_CONFIG_PASSPHRASE"] == os.environ.get("PULUMI_CONFIG_PASSPHRASE", "keystone-twin")
+    assert found["PULUMI_SKIP_UPDATE_CHECK"] == "true"
+    assert str(REPOSITORY / "twin/bin") in found["PATH"].split(":")
+    assert found["PATH"].endswith("/usr/bin:/bin") or "/usr/bin" in found["PATH"]
+    programs = {path.name for path in (project.site.pulumi_home / "plugins").glob("*/*")}
+    assert programs >= {"pulumi-resource-command", "pulumi-resource-kubernetes"}
+    again = project.run("env", PATH=found["PATH"]).stdout
+    assert again.splitlines()[0].count("twin/bin") == 1
+
+
+def test_the_users_own_passphrase_wins(project: Project) -> None:
+    assert "PULUMI_CONFIG_PASSPHRASE=mine" in project.run("env", PULUMI_CONFIG_PASSPHRASE="mine").stdout
+
+
+def test_the_control_socket_answers_nonsense_with_an_error(project: Project) -> None:
+    project.run("up")
+    for sent in (b"nonsense\n", b'{"op": "explode"}\n', b"[]\n"):
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(10)
+            connection.connect(str(project.site.control_socket))
+            connection.sendall(sent)
+            assert "error" in json.loads(connection.makefile().readline())
+    assert control.running(project.site.control_socket)
+
+
+def test_every_port_of_a_site_is_on_its_own_network() -> None:
+    settings = parse(sites.document(33, 3))
+    found = list(wanted(settings))
+    assert {address.rpartition(".")[0] for address, _, _ in found} == {"127.78.33"}
+    assert len(found) == len(set(found))
+    assert ("127.78.33.10", 6443, False) in found
+    assert ("127.78.33.10", 3478, True) in found
