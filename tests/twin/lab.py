@@ -157,7 +157,9 @@ class Lab:
         """Run a command on the machine over SSH with a pinned host key."""
         connection = await self.connect(machine, host_key, port=port)
         try:
-            done = await connection.run(shlex.join(argv), input=stdin, check=False)
+            # asyncssh sends no end of file after an empty input.
+            given: dict[str, Any] = {"input": stdin} if stdin else {"stdin": asyncssh.DEVNULL}
+            done = await connection.run(shlex.join(argv), check=False, **given)
         finally:
             connection.abort()
         assert done.exit_status is not None
