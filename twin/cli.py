@@ -57,7 +57,10 @@ def up(stack: Stack = "dev", project: Project = Path()) -> None:
             ", ".join(missing), f"not in {tools.folder()}", "Build the tools with `python -m toolchain`"
         )
     check_space(site)
-    env.install_plugins(site)
+    if not env.install_plugins(site):
+        raise KeystoneError(
+            "pulumi-resource-kubernetes", f"not in {tools.folder()}", "Build the tools with `python -m toolchain`"
+        )
     if control.running(site.control_socket):
         control.request(site.control_socket, "reload", limit=START_SECONDS, say=say)
     else:

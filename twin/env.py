@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
-from keystone.errors import KeystoneError
 from twin import plugins, tools
 from twin.site import Site
 
@@ -43,25 +42,24 @@ def variables(stack: str, project: Path, environment: Mapping[str, str] = os.env
     }
 
 
-def install_plugins(site: Site) -> None:
-    """Put the provider plugins where the engine looks for them, in the twin's own PULUMI_HOME."""
-    site.make_folders()
-    plugins.install(site.pulumi_home)
+def install_plugins(site: Site) -> bool:
+    """Put the provider plugins where the engine looks for them, in the twin's own PULUMI_HOME.
+
+    False, and nothing is touched, when the tools are not built: the variables alone are of use too.
+    """
     program = tools.folder() / "pulumi-resource-kubernetes"
     if not os.access(program, os.X_OK):
-        from toolchain import where
-
-        # The builder keeps plugins out of the folder that goes on PATH.
-        program = where(program.name) or program
-    if not os.access(program, os.X_OK):
-        raise KeystoneError(program.name, f"is not in {program.parent}", "Build the tools with `python -m toolchain`")
+        return False
+    for folder in (site.pulumi_home, site.state):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    plugins.install(site.pulumi_home)
     # The engine accepts a plugin of the SDK's version exactly.
-    folder = site.pulumi_home / "plugins" / f"resource-kubernetes-v{version('pulumi-kubernetes')}"
-    folder.mkdir(parents=True, exist_ok=True)
-    link = folder / program.name
+    link = site.pulumi_home / "plugins" / f"resource-kubernetes-v{version('pulumi-kubernetes')}" / program.name
+    link.parent.mkdir(parents=True, exist_ok=True)
     if not (link.is_symlink() and link.readlink() == program):
         link.unlink(missing_ok=True)
         link.symlink_to(program)
+    return True
 
 
 def shell_lines(values: Mapping[str, str]) -> str:

@@ -270,6 +270,13 @@ def test_env_gives_the_variables_of_a_hermetic_engine_and_installs_the_plugins(p
     assert again.splitlines()[0].count("twin/bin") == 1
 
 
+def test_env_without_tools_gives_the_variables_and_makes_nothing(project: Project, tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert "PULUMI_HOME" in project.run("env", KEYSTONE_TOOLS=str(empty)).stdout
+    assert not (project.folder / ".twin").exists()
+
+
 def test_the_users_own_passphrase_wins(project: Project) -> None:
     assert "PULUMI_CONFIG_PASSPHRASE=mine" in project.run("env", PULUMI_CONFIG_PASSPHRASE="mine").stdout
 
