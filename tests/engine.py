@@ -10,6 +10,7 @@ Nothing is taken from the user's own Pulumi: not its home, its login, its plugin
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -21,6 +22,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 
@@ -237,6 +239,7 @@ class Background:
     def __init__(self, words: list[str], log: Path, engine: Engine) -> None:
         self._log = log
         self._text = log.with_suffix(".out")
+        self._left: list[psutil.Process] = []
         with self._text.open("wb") as output:
             self.process = subprocess.Popen(
                 engine.arguments(*words),
@@ -253,6 +256,12 @@ class Background:
 
     def kill(self) -> None:
         """End the engine at once, as a crash would."""
+        # The language host and the program do not notice for minutes; a test must not leave them behind.
+        self._left = [
+            child
+            for child in psutil.Process(self.process.pid).children(recursive=True)
+            if any("pulumi-language-python" in word for word in child.cmdline())
+        ]
         self.process.kill()
 
     def wait(self, timeout: float = 60) -> Run:
@@ -263,6 +272,9 @@ class Background:
             self.process.kill()
             self.process.wait()
             raise
+        for left in self._left:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                left.kill()
         return Run(code, self._text.read_text("utf-8", "replace"), read_events(self._log))
 
 

@@ -62,10 +62,14 @@ def official_plugin() -> dict[str, Path]:
 
 
 class Stage(Engine):
-    """An engine whose program builds the last scene that it was given."""
+    """An engine whose program builds the last scene that it was given.
 
-    def __init__(self, root: Path) -> None:
-        super().__init__(root, PROGRAM, replaced_plugins=official_plugin())
+    Without `checkpoints` the state is written once, at the end of a run: faster, and of no use after a kill.
+    """
+
+    def __init__(self, root: Path, *, checkpoints: bool = True) -> None:
+        environment = {} if checkpoints else {"PULUMI_SKIP_CHECKPOINTS": "true"}
+        super().__init__(root, PROGRAM, replaced_plugins=official_plugin(), environment=environment)
 
     def set(self, resources: dict[str, Any], **more: Any) -> None:
         """The resources (name -> command(...)) of the next runs; `run` is a call of command:local:run."""

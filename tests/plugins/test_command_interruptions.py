@@ -77,7 +77,7 @@ def test_a_cancelled_update_ends_the_commands_and_their_children(stage: Stage) -
     run = running.wait(30)
     assert not run.ok
     assert time.monotonic() - begin < 15
-    assert "cancel" in run.output
+    assert "cancelled: the engine stopped the operation" in "\n".join(run.messages("cancelled", passing=False))
     until("all processes are gone", lambda: all(map(gone, [*pids, plugin, *helpers])), 5)
     assert stage.text("cancelled.end") == "asked-to-stop\n"
     assert stage.resources() == {}

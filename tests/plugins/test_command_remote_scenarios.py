@@ -110,7 +110,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     (local / "file").write_bytes(b"file \xff\n")
     (local / "tree" / "a").write_text("a\n")
     (local / "tree" / "deep" / "b").write_text("b\n")
-    stage = Stage(root)
+    stage = Stage(root, checkpoints=False)
     with SshServer(far) as server, socket.create_server((ADDRESS, 0)) as probe:
         free_port = probe.getsockname()[1]
         probe.close()

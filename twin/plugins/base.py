@@ -30,11 +30,11 @@ from twin.plugins import wire
 
 ERROR_BYTES = 32 * 1024
 """The longest error message sent to the engine; of a longer one the end is kept, which is where the cause is."""
-LOG_LINES = 2000
+LOG_LINES = 5000
 """How many log lines may wait for the engine; of more, the oldest are dropped and counted."""
 LOG_LINE_CHARACTERS = 4096
 _PARENT_POLL_SECONDS = 0.5
-_FLUSH_SECONDS = 5.0
+_FLUSH_SECONDS = 2.0
 
 _KINDS = {
     ("add", False): proto.PropertyDiff.ADD,

@@ -50,7 +50,7 @@ class LocalRunner:
         """Run `interpreter command` to its end; a cancelled call stops the whole process group first.
 
         Raises:
-            ProviderError: it could not start, exited with another status than 0, or was ended by a signal.
+            ProviderError: it could not start, exited with another status than 0, was ended by a signal or stopped.
         """
         arguments = [*(interpreter or INTERPRETER), command]
         try:
@@ -69,6 +69,10 @@ class LocalRunner:
         self._guard.watch(process.pid)
         try:
             await _communicate(process, stdin, output)
+        except asyncio.CancelledError:
+            await _stop(process)
+            # What it printed until then is what tells the user where it stood.
+            raise ProviderError(output.error("stopped", command)) from None
         except BaseException:
             await _stop(process)
             raise

@@ -123,7 +123,7 @@ class CommandProvider(Provider):
         if self._cancelled:
             task.cancel()
         try:
-            done, _ = await asyncio.wait([task], timeout=operation.timeout or None)
+            done, _ = await asyncio.wait([task], timeout=operation.timeout or None)  # never raises what the task did
             if not done:
                 task.cancel()
                 await asyncio.wait([task])
@@ -135,14 +135,18 @@ class CommandProvider(Provider):
         finally:
             self._running.discard(task)
             await self.log.flush()
-        if not task.cancelled():
-            return task.result()
         if self._cancelled:
-            raise ProviderError("cancelled: the engine stopped the operation, and its command with it")
-        raise ProviderError(
-            f"context deadline exceeded: still running after {operation.timeout:g} s, so it was stopped. "
-            "Raise the resource's custom timeout"
-        )
+            why = "cancelled: the engine stopped the operation"
+        elif done:
+            return task.result()
+        else:
+            why = (
+                f"context deadline exceeded: still running after {operation.timeout:g} s, the resource's custom timeout"
+            )
+        fault = None if task.cancelled() else task.exception()
+        if fault is None and not task.cancelled():
+            return task.result()  # it ended by itself, just then
+        raise ProviderError(f"{why}: {fault}" if fault else why)
 
     async def _run_local(self, operation: Operation, inputs: wire.Map, command: str, olds: wire.Map) -> wire.Map:
         plain = wire.reveal(inputs)

@@ -151,6 +151,8 @@ async def run(
         first = fault.exceptions[0] if isinstance(fault, BaseExceptionGroup) else fault
         if isinstance(first, OSError | asyncssh.Error):
             raise ProviderError(output.error(f"the connection was lost: {first}", command)) from None
+        if isinstance(first, asyncio.CancelledError):
+            raise ProviderError(output.error("stopped", command)) from None
         raise
     finally:
         output.close()
