@@ -149,7 +149,7 @@ class _Install:
         if self.name != primer:
             generation = self.verdict.running or self.expected.generation
             gone = remove.Removed(self.name, self.context.host(self.name).role, self.target, generation)
-            await remove.leave_cluster(self.context, gone, drain=self.verdict.running is not None)
+            await remove.leave(self.context, gone, drain=self.verdict.running is not None, primer_may_be_gone=True)
 
     async def _mark(self, *options: str) -> None:
         async with ssh.dial(self.target, self.keys, self.context.identities.operator_key().private) as machine:

@@ -40,36 +40,46 @@ async def remove(context: Context, removed: Removed) -> None:
     """Removes a host; see the module. Raises KeystoneError when the Primer cannot be reached for a single removal."""
     destroy = removed.name in context.settings.hosts or removed.role == "primer"
     async with host_lock(context.stack, removed.name):
-        try:
-            await leave_cluster(context, removed, drain=not destroy)
-        except (ssh.Unreachable, ssh.WrongHostKey) as fault:
-            if not destroy:
-                raise
-            progress(removed.name, f"the Primer is gone, nothing to unregister ({fault.problem})")
-        # The Primer's services end with the mesh policy, after every other host has left.
-        if removed.role != "primer":
-            await stop(context, removed)
+        await leave(context, removed, drain=not destroy, primer_may_be_gone=destroy)
         if not destroy:
             progress(removed.name, "removed; it still holds its agent token: switch it off or reinstall it")
 
 
-async def leave_cluster(context: Context, removed: Removed, *, drain: bool) -> None:
-    """Drain, etcd member, node, node password, mesh node: all on the Primer. Raises Unreachable when that is gone."""
+async def leave(context: Context, removed: Removed, *, drain: bool, primer_may_be_gone: bool) -> None:
+    """Drain and etcd member on the Primer, services on the host, then node, node password and mesh node on the Primer.
+
+    The services stop in between: a running kubelet or daemon would register again what was just deleted.
+    """
     primer, _ = context.settings.primer
-    async with context.dial(primer) as controller:
-        if removed.has_node and await _api(controller, removed.name):
-            if drain and await _has_node(controller, removed.name):
-                await _drain(controller, removed.name)
-                if removed.role in SERVERS:
-                    await _leave_etcd(controller, removed.name)
-            await controller.run(
-                "kubectl", "delete", "node", removed.name, "--ignore-not-found", "--timeout=60s", limit=70
-            )
-            secret = f"{removed.name}.node-password.k3s"
-            await controller.run(
-                "kubectl", "delete", "secret", secret, "--namespace", "kube-system", "--ignore-not-found"
-            )
-        await _leave_mesh(controller, removed.name)
+    try:
+        if drain and removed.has_node:
+            async with context.dial(primer) as controller:
+                await _empty(controller, removed)
+        # The Primer's own services end with the mesh policy, after every other host has left.
+        if removed.role != "primer":
+            await stop(context, removed)
+        async with context.dial(primer) as controller:
+            await _forget(controller, removed)
+    except (ssh.Unreachable, ssh.WrongHostKey) as fault:
+        if not primer_may_be_gone:
+            raise
+        progress(removed.name, f"the Primer is gone, nothing to unregister ({fault.problem})")
+
+
+async def _empty(controller: ssh.Machine, removed: Removed) -> None:
+    if await _api(controller, removed.name) and await _has_node(controller, removed.name):
+        await _drain(controller, removed.name)
+        if removed.role in SERVERS:
+            await _leave_etcd(controller, removed.name)
+
+
+async def _forget(controller: ssh.Machine, removed: Removed) -> None:
+    name = removed.name
+    if removed.has_node and await _api(controller, name):
+        await controller.run("kubectl", "delete", "node", name, "--ignore-not-found", "--timeout=60s", limit=70)
+        secret = f"{name}.node-password.k3s"
+        await controller.run("kubectl", "delete", "secret", secret, "--namespace", "kube-system", "--ignore-not-found")
+    await _leave_mesh(controller, name)
 
 
 async def _api(controller: ssh.Machine, name: str) -> bool:
@@ -130,12 +140,12 @@ async def stop(context: Context, removed: Removed) -> None:
     """Ends the host's part in cluster and mesh if it answers with its pinned key; else says so."""
     try:
         async with context.dial_target(removed.target, removed.generation) as machine:
-            # Logging out first: it drops the node key on the disk, also when the controller forgot the node already.
+            if removed.has_node:
+                await machine.run("systemctl", "stop", "k3s", limit=STOP_SECONDS)
             out = await machine.run("tailscale", "logout", limit=LOGOUT_SECONDS, check=False)
             if out.status != 0:
                 progress(removed.name, f"`tailscale logout`: {ssh.last_line(out.stderr)}")
-            for unit in ("k3s", "tailscaled") if removed.has_node else ("tailscaled",):
-                await machine.run("systemctl", "stop", unit, limit=STOP_SECONDS)
+            await machine.run("systemctl", "stop", "tailscaled", limit=STOP_SECONDS)
             progress(removed.name, "its services are stopped")
     except KeystoneError as fault:
         progress(removed.name, f"its services were not stopped: {fault.problem}")
