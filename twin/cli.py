@@ -58,9 +58,7 @@ def up(stack: Stack = "dev", project: Project = Path()) -> None:
         )
     check_space(site)
     if not env.install_plugins(site):
-        raise KeystoneError(
-            "pulumi-resource-kubernetes", f"not in {tools.folder()}", "Build the tools with `python -m toolchain`"
-        )
+        raise KeystoneError(tools.KUBERNETES_PLUGIN, "is not built", "Build the tools with `python -m toolchain`")
     if control.running(site.control_socket):
         control.request(site.control_socket, "reload", limit=START_SECONDS, say=say)
     else:

@@ -47,8 +47,8 @@ def install_plugins(site: Site) -> bool:
 
     False, and nothing is touched, when the tools are not built: the variables alone are of use too.
     """
-    program = tools.folder() / "pulumi-resource-kubernetes"
-    if not os.access(program, os.X_OK):
+    program = tools.kubernetes_plugin()
+    if program is None:
         return False
     for folder in (site.pulumi_home, site.state):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)

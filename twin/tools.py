@@ -12,6 +12,7 @@ NAMES = (
     *("headscale", "tailscaled"),
 )
 """What a site needs to run; the engine and its plugins are not among them."""
+KUBERNETES_PLUGIN = "pulumi-resource-kubernetes"
 
 
 def folder() -> Path:
@@ -34,3 +35,15 @@ def tool(name: str) -> Path:
 def missing() -> list[str]:
     """The names of the programs that are not there."""
     return [name for name in NAMES if not os.access(folder() / name, os.X_OK)]
+
+
+def kubernetes_plugin() -> Path | None:
+    """The engine's Kubernetes provider, which is kept off PATH; None when it is not built."""
+    if given := os.environ.get("KEYSTONE_TOOLS"):
+        path = Path(given) / KUBERNETES_PLUGIN
+    else:
+        from toolchain import inventory
+
+        found = inventory([KUBERNETES_PLUGIN])
+        path = found[0].path if found else None
+    return path if path is not None and os.access(path, os.X_OK) else None
