@@ -1,39 +1,14 @@
 # Every module of an installed machine. Each is off, or without effect, until facts or a host file ask for it.
 {
   imports = [
-    ./admin-tools.nix
-    ./base.nix
     ./boot/remote-unlock.nix
     ./boot/secure-boot.nix
     ./boot/tpm2-unlock.nix
-    ./cni.nix
     ./disks/common.nix
     ./disks/ext4-luks.nix
     ./disks/zfs-luks.nix
-    ./edge.nix
-    ./facts.nix
-    ./firewall.nix
-    ./gitops.nix
-    ./gvisor.nix
-    ./k3s/agent.nix
-    ./k3s/common.nix
-    ./k3s/identity.nix
-    ./k3s/remote-agent.nix
-    ./k3s/renewal.nix
-    ./k3s/server.nix
-    ./kubeadm/bootstrap.nix
-    ./kubeadm/common.nix
-    ./kubeadm/control-plane.nix
-    ./kubeadm/join.nix
-    ./kubernetes-policy.nix
-    ./mesh/backup.nix
-    ./mesh/headscale.nix
-    ./mesh/pool-keys.nix
-    ./mesh/tailscale.nix
-    ./monitoring.nix
     ./network.nix
+    ./node.nix
     ./secrets.nix
-    ./snapshots.nix
-    ./storage.nix
   ];
 }

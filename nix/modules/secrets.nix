@@ -11,7 +11,7 @@ let
   cas = lib.concatMap (name: [
     "${name}.crt"
     "${name}.key"
-  ]) cfg.authorities;
+  ]) config.keystone.k3s.authorities;
   missing = lib.filter (name: !builtins.pathExists (cfg.folder + "/${name}.age")) cfg.names;
   owned = lib.optionalAttrs derived.isPrimer (
     lib.genAttrs
@@ -33,18 +33,6 @@ in
       type = lib.types.path;
       example = lib.literalExpression "./secrets/dev/w1";
       description = "Folder with the host's age files, NAME.age; `keystone facts` writes them.";
-    };
-    authorities = lib.mkOption {
-      type = lib.types.listOf lib.types.str;
-      default = [
-        "client-ca"
-        "server-ca"
-        "request-header-ca"
-        "etcd--peer-ca"
-        "etcd--server-ca"
-      ];
-      readOnly = true;
-      description = "The cluster's authorities; `--` stands for a folder below server/tls.";
     };
     names = lib.mkOption {
       type = lib.types.listOf lib.types.str;

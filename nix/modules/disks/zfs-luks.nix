@@ -24,26 +24,6 @@ let
       "/var/lib/containerd/io.containerd.snapshotter.v1.zfs";
 in
 {
-  options.keystone.disk.zfs = {
-    pool = lib.mkOption {
-      type = lib.types.strMatching "[a-z][a-z0-9-]*";
-      default = "rpool";
-      description = "Name of the pool.";
-    };
-    snapshotter = lib.mkOption {
-      type = lib.types.bool;
-      default = enable && derived.isNode;
-      defaultText = lib.literalExpression ''host.layout == "zfs-luks" && host.role != "edge"'';
-      description = "Whether containerd keeps image layers as ZFS datasets.";
-    };
-    arcMaxMib = lib.mkOption {
-      type = lib.types.nullOr lib.types.ints.positive;
-      default = 1024;
-      example = 4096;
-      description = "Limit of ZFS' cache in MiB, so that pods find memory; null leaves half of the memory to it.";
-    };
-  };
-
   config = lib.mkIf enable {
     assertions = [
       {

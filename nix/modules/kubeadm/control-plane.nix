@@ -133,7 +133,10 @@ in
             "containerd.service"
             "network-online.target"
           ];
-          path = config.systemd.services.kubelet.path ++ [ pkgs.openssl ];
+          path = config.systemd.services.kubelet.path ++ [
+            pkgs.jq
+            pkgs.openssl
+          ];
           unitConfig.ConditionPathExists = "!${cfg.marker}";
           serviceConfig = {
             Type = "exec";
@@ -175,7 +178,10 @@ in
         # Uploaded certificates vanish after two hours; servers that join later need them again.
         systemd.services.keystone-kubeadm-certificates = {
           description = "Upload the control plane's certificates for servers that join";
-          path = config.systemd.services.kubelet.path ++ [ pkgs.openssl ];
+          path = config.systemd.services.kubelet.path ++ [
+            pkgs.jq
+            pkgs.openssl
+          ];
           unitConfig.ConditionPathExists = cfg.marker;
           serviceConfig = {
             Type = "oneshot";
