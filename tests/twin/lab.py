@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shlex
+import signal
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -180,8 +181,14 @@ class Lab:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
         )
-        out, err = await asyncio.wait_for(process.communicate(stdin), 60)
+        try:
+            out, err = await asyncio.wait_for(process.communicate(stdin), 60)
+        finally:
+            if process.returncode is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                await process.wait()
         assert process.returncode is not None
         return Result(process.returncode, out.decode(), err.decode())
 
