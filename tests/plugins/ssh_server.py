@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from pathlib import Path
+from typing import Any
 
 import asyncssh
 
@@ -101,3 +102,15 @@ class SshServer:
     def private(key: asyncssh.SSHKey) -> str:
         """A key's private text."""
         return key.export_private_key().decode()
+
+
+def entry(kind: str, server: SshServer, *, endpoint: dict[str, Any] | None = None, **args: Any) -> dict[str, Any]:
+    """A scene's entry with a connection by key; `endpoint` replaces or adds fields (None takes one out)."""
+    connection: dict[str, Any] = {
+        "host": ADDRESS,
+        "port": server.port,
+        "private_key": {"$secret": server.user_key_text},
+        **(endpoint or {}),
+    }
+    kept = {name: value for name, value in connection.items() if value is not None}
+    return {"kind": kind, "args": {"connection": kept, **args}}
