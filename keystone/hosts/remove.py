@@ -56,8 +56,7 @@ async def leave(context: Context, removed: Removed, *, drain: bool, primer_may_b
             async with context.dial(primer) as controller:
                 await _empty(controller, removed)
         # The Primer's own services end with the mesh policy, after every other host has left.
-        if removed.role != "primer":
-            await stop(context, removed)
+        await (log_out if removed.role == "primer" else stop)(context, removed)
         async with context.dial(primer) as controller:
             await _forget(controller, removed)
     except (ssh.Unreachable, ssh.WrongHostKey) as fault:
@@ -142,21 +141,35 @@ async def stop(context: Context, removed: Removed) -> None:
         async with context.dial_target(removed.target, removed.generation) as machine:
             if removed.has_node:
                 await machine.run("systemctl", "stop", "k3s", limit=STOP_SECONDS)
-            out = await machine.run("tailscale", "logout", limit=LOGOUT_SECONDS, check=False)
-            if out.status != 0:
-                progress(removed.name, f"`tailscale logout`: {ssh.last_line(out.stderr)}")
+            await _log_out(machine)
             await machine.run("systemctl", "stop", "tailscaled", limit=STOP_SECONDS)
             progress(removed.name, "its services are stopped")
     except KeystoneError as fault:
         progress(removed.name, f"its services were not stopped: {fault.problem}")
 
 
+async def log_out(context: Context, removed: Removed) -> None:
+    """Makes the host's daemon forget its node key, while the controller still knows it; says so when that fails."""
+    try:
+        async with context.dial_target(removed.target, removed.generation) as machine:
+            await _log_out(machine)
+    except KeystoneError as fault:
+        progress(removed.name, f"its mesh daemon was not logged out: {fault.problem}")
+
+
+async def _log_out(machine: ssh.Machine) -> None:
+    out = await machine.run("tailscale", "logout", limit=LOGOUT_SECONDS, check=False)
+    if out.status != 0:
+        progress(machine.target.name, f"`tailscale logout`: {ssh.last_line(out.stderr)}")
+
+
 async def stop_primer(context: Context, removed: Removed) -> None:
     """The last step of a destroy: the Primer's own services, the mesh controller among them."""
     async with host_lock(context.stack, removed.name):
-        await stop(context, removed)
         try:
             async with context.dial_target(removed.target, removed.generation) as machine:
-                await machine.run("systemctl", "stop", "headscale", limit=STOP_SECONDS)
+                for unit in ("k3s", "tailscaled", "headscale"):
+                    await machine.run("systemctl", "stop", unit, limit=STOP_SECONDS)
+            progress(removed.name, "its services are stopped")
         except KeystoneError as fault:
-            progress(removed.name, f"the mesh controller was not stopped: {fault.problem}")
+            progress(removed.name, f"its services were not stopped: {fault.problem}")

@@ -1,0 +1,147 @@
+"""keystone/hosts/remove.py against scripted machines."""
+
+import json
+
+import pytest
+
+from keystone.errors import KeystoneError
+from keystone.hosts import remove, ssh
+from keystone.hosts.context import Context
+from keystone.hosts.remove import Removed
+from tests.hosts.machines import Fake, Script, context, installed, play
+
+NODE = {"id": 7, "given_name": "old", "node_key": "nodekey:1", "tags": ["tag:agent"]}
+OTHER = NODE | {"id": 8, "given_name": "w1"}
+CONTROLLER: Script = {
+    "headscale nodes list": json.dumps([NODE, OTHER]),
+    "headscale nodes delete": "",
+    "kubectl": "",
+    "kubectl get node old --output name": "node/old\n",
+}
+HOST: Script = {"systemctl stop": "", "tailscale logout": ""}
+
+
+def gone(name: str = "old", role: str = "agent", address: str = "127.78.5.99") -> Removed:
+    return Removed(name, role, ssh.Target(name, address, 2222), 1)
+
+
+def machine(given: Context, removed: Removed, script: Script | None = None) -> Fake:
+    key = given.identities.ssh_host_key(removed.name, removed.generation).private
+    return Fake(removed.name, removed.target.address, key, HOST | (script or {}))
+
+
+def take(given: Context, removed: Removed, *fakes: Fake) -> None:
+    play(lambda: remove.remove(given, removed), *fakes)
+
+
+def order(controller: Fake, *starts: str) -> list[int]:
+    return [next(at for at, call in enumerate(controller.calls) if call.startswith(start)) for start in starts]
+
+
+def test_a_removed_worker_is_drained_and_leaves_node_password_and_mesh() -> None:
+    given = context()
+    controller = installed(given, "primer", CONTROLLER)
+    take(given, gone(), controller, machine(given, gone()))
+    steps = ("kubectl drain old", "kubectl delete node old", "kubectl delete secret old.node-password.k3s")
+    found = order(controller, *steps, "headscale nodes delete --identifier 7 --force")
+    assert found == sorted(found)
+    assert not controller.called("headscale nodes delete --identifier 8")
+    assert not controller.called("kubectl annotate")
+
+
+def test_its_services_stop_after_the_drain_and_log_out_of_the_mesh() -> None:
+    given, removed = context(), gone()
+    host = machine(given, removed)
+    take(given, removed, installed(given, "primer", CONTROLLER), host)
+    assert host.calls == ["systemctl stop k3s", "tailscale logout", "systemctl stop tailscaled"]
+
+
+def test_a_host_that_is_dead_is_removed_all_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    given = context()
+    controller = installed(given, "primer", CONTROLLER)
+    take(given, gone(), controller)
+    assert controller.called("headscale nodes delete --identifier 7")
+    assert "old: its services were not stopped: no SSH session" in capsys.readouterr().err
+
+
+def test_a_drain_that_does_not_end_is_forced_and_said(capsys: pytest.CaptureFixture[str]) -> None:
+    given = context()
+    blocked: Script = {
+        "kubectl drain": (1, "cannot evict pod: disruption budget"),
+        "kubectl drain old --ignore-daemonsets --delete-emptydir-data --force": "",
+    }
+    controller = installed(given, "primer", CONTROLLER | blocked)
+    take(given, gone(), controller)
+    assert controller.called("kubectl drain old --ignore-daemonsets --delete-emptydir-data --force --disable-eviction")
+    assert "draining by force, without regard to disruption budgets (cannot evict pod" in capsys.readouterr().err
+
+
+def test_a_removed_server_leaves_etcd_before_its_node_goes() -> None:
+    given = context()
+    told = json.dumps({"metadata": {"annotations": {"etcd.k3s.cattle.io/removed-node-name": "old-1"}}})
+    controller = installed(given, "primer", CONTROLLER | {"kubectl get node old --output json": told})
+    take(given, gone(role="server"), controller)
+    found = order(
+        controller, "kubectl drain", "kubectl annotate node old etcd.k3s.cattle.io/remove=true", "kubectl delete node"
+    )
+    assert found == sorted(found)
+
+
+def test_an_etcd_that_does_not_answer_is_said_and_not_waited_for_for_ever(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(remove, "ETCD_SECONDS", 1.0)
+    given = context()
+    silent = json.dumps({"metadata": {"annotations": {}}})
+    controller = installed(given, "primer", CONTROLLER | {"kubectl get node old --output json": silent})
+    take(given, gone(role="server"), controller)
+    assert "no word that its etcd member left" in capsys.readouterr().err
+    assert controller.called("kubectl delete node old")
+
+
+def test_a_destroy_drains_nothing() -> None:
+    given, removed = context(), gone("w1", address="127.78.5.31")
+    controller = installed(given, "primer", CONTROLLER)
+    take(given, removed, controller, machine(given, removed))
+    assert not controller.called("kubectl drain")
+    assert controller.called("kubectl delete node w1")
+    assert controller.called("headscale nodes delete --identifier 8")
+
+
+def test_a_destroy_goes_on_when_the_primer_is_gone(capsys: pytest.CaptureFixture[str]) -> None:
+    given, removed = context(), gone("w1", address="127.78.5.31")
+    host = machine(given, removed)
+    take(given, removed, host)
+    assert host.called("systemctl stop tailscaled")
+    assert "w1: the Primer is gone, nothing to unregister (no SSH session" in capsys.readouterr().err
+
+
+def test_a_single_removal_fails_when_the_primer_is_gone() -> None:
+    with pytest.raises(KeystoneError, match=r"primer \(root@127\.78\.5\.10 port 2222\): no SSH session"):
+        take(context(), gone())
+
+
+def test_the_primers_services_stop_last() -> None:
+    given, removed = context(), gone("primer", "primer", "127.78.5.10")
+    controller = installed(given, "primer", CONTROLLER | HOST)
+    take(given, removed, controller)
+    assert not controller.called("systemctl stop")
+    play(lambda: remove.stop_primer(given, removed), controller)
+    assert controller.calls[-3:] == ["systemctl stop k3s", "systemctl stop tailscaled", "systemctl stop headscale"]
+
+
+def test_a_second_removal_finds_nothing_to_do() -> None:
+    given = context()
+    empty: Script = {"headscale nodes list": "[]", "kubectl get node old --output name": ""}
+    controller = installed(given, "primer", CONTROLLER | empty)
+    take(given, gone(), controller)
+    assert not controller.called("kubectl drain")
+    assert not controller.called("headscale nodes delete")
+
+
+def test_an_api_that_is_down_does_not_keep_the_mesh_node(capsys: pytest.CaptureFixture[str]) -> None:
+    given = context()
+    controller = installed(given, "primer", CONTROLLER | {"kubectl get --raw": (1, "connection refused")})
+    take(given, gone(), controller)
+    assert controller.called("headscale nodes delete --identifier 7")
+    assert "the Kubernetes API is down, its node stays (connection refused)" in capsys.readouterr().err
