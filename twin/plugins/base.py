@@ -110,17 +110,10 @@ class Log:
 
     def status(self, urn: str, message: str) -> None:
         """A passing line beside the resource, as the official provider shows a command's output."""
-        self._add(urn, message, proto.LogSeverity.INFO, True)
-
-    def warning(self, urn: str, message: str) -> None:
-        """A line that stays in the diagnostics."""
-        self._add(urn, message, proto.LogSeverity.WARNING, False)
-
-    def _add(self, urn: str, message: str, severity: proto.LogSeverity.ValueType, ephemeral: bool) -> None:
         if len(self._lines) == LOG_LINES:
             self._dropped += 1
         text = message if len(message) <= LOG_LINE_CHARACTERS else message[:LOG_LINE_CHARACTERS] + " ..."
-        self._lines.append(proto.LogRequest(severity=severity, message=text, urn=urn, ephemeral=ephemeral))
+        self._lines.append(proto.LogRequest(severity=proto.LogSeverity.INFO, message=text, urn=urn, ephemeral=True))
         if self._sender is None or self._sender.done():
             self._sender = asyncio.create_task(self._send())
 
@@ -150,6 +143,9 @@ class Provider(ExperimentalProvider):
     plugin_name: str
     version: str
     log: Log
+
+    async def take_settings(self, settings: wire.Map) -> None:
+        """The provider's own inputs, before any other call; a provider without settings has nothing to do."""
 
     async def check_resource(self, operation: Operation, inputs: wire.Map) -> tuple[wire.Map, Failures]:
         """The inputs with defaults and secret marks, and their faults."""
@@ -203,12 +199,9 @@ class Servicer(ProviderServicer):
 
     async def Configure(self, request, context) -> proto.ConfigureResponse:
         async with _told(context):
-            await self._configure(request)
+            await self._standin.take_settings(wire.decode(request.args))
         # Not acceptOutputs: then unknowns come as one string and secrets as one mark, and nothing else.
         return proto.ConfigureResponse(acceptSecrets=True, acceptResources=True, supportsPreview=True)
-
-    async def _configure(self, request: proto.ConfigureRequest) -> None:
-        """Take the provider's own settings; a stand-in with settings overrides this."""
 
     async def Check(self, request, context) -> proto.CheckResponse:
         async with _told(context):

@@ -94,11 +94,6 @@ def is_unknown(value: Value) -> bool:
     return open_secret(value)[0] == UNKNOWN
 
 
-def has_secret(value: Value) -> bool:
-    """Whether the value is or contains a secret."""
-    return next(_secret_parts(value, False), None) is not None
-
-
 def secret_texts(value: Value) -> set[str]:
     """Every non-empty text that lies below a secret mark: what must not reach a log."""
     return {part for part in _secret_parts(value, False) if isinstance(part, str) and part and part != UNKNOWN}
