@@ -286,6 +286,7 @@ def main(arguments: list[str] | None = None) -> int:
             except BlockingIOError:
                 tell("busy")
                 return 0
+            site.make_run_folder()
             clean(site)
             processes.record(site.pids, DAEMON, os.getpid(), sys.executable)
             try:

@@ -26,7 +26,7 @@ OPTIONS = {"network", "installSeconds", "passphrase"}
 
 @dataclass(frozen=True)
 class Site:
-    """What every part of a twin needs to know; the paths exist only once `make_folders` has run."""
+    """What every part of a twin needs to know; paths exist once `make_folders` and `make_run_folder` have run."""
 
     stack: str
     project: Path
@@ -105,14 +105,17 @@ class Site:
         return self.run / short
 
     def make_folders(self) -> None:
-        """Make every folder of the site, private to the user. Raises KeystoneError when the run folder is not ours."""
+        """Make the folders below `root`, private to the user."""
         for folder in (self.root, self.pulumi_home, self.state, self.logs, self.machines, self.store, self.pids):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def make_run_folder(self) -> None:
+        """Make the folder of the sockets. Raises KeystoneError when it is there and not ours."""
         self.run.mkdir(exist_ok=True, mode=0o700)
         status = self.run.lstat()
         # The folder lies in a directory that all users can write to: another user's folder must not serve our sockets.
         if status.st_uid != os.getuid() or self.run.is_symlink():
-            raise KeystoneError(str(self.run), f"belongs to user {status.st_uid}", "Remove it and try again")
+            raise KeystoneError(str(self.run), "is a link or belongs to another user", "Remove it and try again")
         self.run.chmod(0o700)
 
 

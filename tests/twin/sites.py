@@ -116,4 +116,5 @@ def trial(folder: Path, network: int, workers: int = 1, **cluster: Any) -> Trial
     settings: Settings = parse(document(network, workers, **cluster))
     site = Site(stack=STACK, project=folder, settings=settings, network=IPv4Network(f"127.78.{network}.0/24"))
     site.make_folders()
+    site.make_run_folder()
     return Trial(site, Supervisor(site.logs, site.pids), Identities(ROOT_SECRET, STACK))

@@ -19,12 +19,16 @@ import psutil
 import pytest
 import yaml
 
+from keystone import agefiles, facts
+from keystone.identities import Identities
 from keystone.settings import parse
 from tests.twin import sites
 from twin import control, processes
 from twin.ports import wanted
+from twin.services.layout import Layout
 from twin.site import Site
 from twin.ssh_keys import installer_public_key
+from twin.tools import tool
 
 pytestmark = [pytest.mark.twin, pytest.mark.timeout(180)]
 REPOSITORY = Path(__file__).parents[2]
@@ -68,6 +72,31 @@ class Project:
     def status(self) -> dict[str, Any]:
         return json.loads(self.run("status", "--json").stdout)
 
+    def units(self) -> set[str]:
+        """The states of all units of all machines; `none` for a machine without units."""
+        machines = self.status()["machines"].values()
+        return {unit["state"] for one in machines for unit in one["units"].values() or [{"state": "none"}]}
+
+    def install(self, name: str) -> None:
+        """Run what the program's install command runs."""
+        lines = self.run("env").stdout
+        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "KEYSTONE_STACK": STACK}
+        script = f"{lines}\nexec {sys.executable} -m keystone.hosts install {name}"
+        done = subprocess.run(
+            ["/bin/sh", "-c", script], cwd=self.folder, env=environment, input=sites.ROOT_SECRET + "\n",
+            capture_output=True, text=True, timeout=90, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+
+    def kubectl(self, *argv: str) -> subprocess.CompletedProcess[str]:
+        kubeconfig = Layout(self.site.machines / "primer/root").admin_kubeconfig
+        command = [str(tool("kubectl")), f"--kubeconfig={kubeconfig}", *argv]
+        return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+
+    def ready(self, node: str) -> str:
+        path = '{.status.conditions[?(@.type=="Ready")].status}'
+        return self.kubectl("get", "node", node, "-o", f"jsonpath={path}").stdout
+
     def states(self) -> dict[str, str]:
         return {name: machine["state"] for name, machine in self.status()["machines"].items()}
 
@@ -89,6 +118,25 @@ def project(tmp_path: Path) -> Iterator[Project]:
     site = one.site
     one.run("down", check=False)
     assert not site.run.exists()
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Iterator[Project]:
+    """A running twin whose primer and worker were installed as Keystone does it, with all units active."""
+    one = make(tmp_path, 30, workers=1)
+    (tmp_path / "nix").mkdir()
+    (tmp_path / "nix/flake.nix").write_text("{ outputs = _: { }; }\n")
+    identities = Identities(sites.ROOT_SECRET, STACK)
+    facts.write(one.site.settings, STACK, tmp_path)
+    agefiles.render(one.site.settings, identities, STACK, tmp_path)
+    one.run("up")
+    try:
+        for name in ("primer", "w1"):
+            one.install(name)
+        assert eventually(lambda: one.units() == {"active"}, 60), one.status()
+        yield one
+    finally:
+        one.run("down", check=False)
 
 
 def eventually(true: Callable[[], bool], limit: float = 10.0) -> bool:
@@ -290,6 +338,49 @@ def test_the_control_socket_answers_nonsense_with_an_error(project: Project) -> 
             connection.sendall(sent)
             assert "error" in json.loads(connection.makefile().readline())
     assert control.running(project.site.control_socket)
+
+
+def test_an_installed_site_survives_kill_stop_and_power_cuts_and_goes_without_a_trace(installed: Project) -> None:
+    assert installed.kubectl("create", "configmap", "kept").returncode == 0
+    assert (installed.ready("primer"), installed.ready("w1")) == ("True", "True")
+
+    # The twin is killed: all its processes go with it, and the next start finds the data.
+    running = installed.status()["processes"]
+    assert {"primer-etcd", "primer-kube-apiserver", "primer-headscale", "w1-tailscaled"} <= set(running)
+    os.kill(running["daemon"]["pid"], signal.SIGKILL)
+    assert eventually(lambda: not any(processes.start_time(one["pid"]) for one in running.values()))
+    installed.run("up")
+    assert installed.units() == {"active"}
+    assert installed.kubectl("get", "configmap", "kept").returncode == 0
+    assert eventually(lambda: installed.ready("w1") == "True")
+
+    # A machine loses its power.
+    installed.run("power-off", "w1")
+    assert installed.ready("w1") == "Unknown"
+    installed.run("power-on", "w1")
+    assert eventually(lambda: installed.ready("w1") == "True", 30)
+
+    # A process crashes: it is named with its last log lines, and comes back.
+    os.kill(installed.status()["processes"]["primer-kube-scheduler"]["pid"], signal.SIGKILL)
+    assert eventually(lambda: bool(installed.status()["crashes"]))
+    shown = installed.run("status").stdout
+    assert "primer-kube-scheduler ended by itself" in shown
+    assert "(ended by SIGKILL); last log lines:\n  " in shown
+    assert eventually(lambda: "primer-kube-scheduler" in installed.status()["processes"])
+
+    # An orderly stop keeps the data too.
+    installed.run("stop")
+    assert installed.kubectl("get", "nodes").returncode != 0
+    installed.run("up")
+    assert installed.kubectl("get", "configmap", "kept").returncode == 0
+
+    memory = sum(one["memory"] for one in installed.status()["processes"].values())
+    assert memory < 2 * 1024**3
+    site, running = installed.site, installed.status()["processes"]
+    assert "nothing is left over" in installed.run("down").stderr
+    assert not any(processes.start_time(one["pid"]) for one in running.values())
+    assert not site.run.exists()
+    assert not (installed.folder / ".twin").exists()
 
 
 def test_every_port_of_a_site_is_on_its_own_network() -> None:

@@ -68,7 +68,7 @@ def test_sockets_fit_into_107_bytes_and_the_folder_is_private(tmp_path: Path, mo
     (tmp_path / "t").mkdir()
     site = Site.read("trial", project(deep, network="127.78.90.0/24"))
     assert site is not None
-    site.make_folders()
+    site.make_run_folder()
     assert stat.S_IMODE(site.run.stat().st_mode) == 0o700
     monkeypatch.setattr("tempfile.tempdir", "/tmp")
     assert len(str(site.socket("h" * 63 + ".ts"))) <= 107
@@ -82,8 +82,8 @@ def test_a_run_folder_that_is_a_link_is_refused(tmp_path: Path, monkeypatch: pyt
     site = Site.read("trial", project(tmp_path, network="127.78.90.0/24"))
     assert site is not None
     site.run.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(KeystoneError, match="belongs to user"):
-        site.make_folders()
+    with pytest.raises(KeystoneError, match="is a link or belongs to another user"):
+        site.make_run_folder()
 
 
 def test_two_projects_have_two_run_folders(tmp_path: Path) -> None:
