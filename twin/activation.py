@@ -34,6 +34,8 @@ class Units:
         self.services: dict[str, Service] = {}
         self.broken: dict[str, str] = {}
         """Units that could not even be made, with the reason."""
+        self.faults: dict[str, str] = {}
+        """Why the last start of a unit failed."""
         self._inputs: dict[str, str] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self._boot: asyncio.Task[None] | None = None
@@ -51,13 +53,15 @@ class Units:
         """Return what `systemctl is-active` says; None for a unit that the system does not have."""
         if unit in ALWAYS:
             return "active"
-        if unit in self.broken:
-            return "failed"
-        return self.services[unit].state() if unit in self.services else None
+        if unit not in self.services:
+            return "failed" if unit in self.broken else None
+        state = self.services[unit].state()
+        return "failed" if unit in self.faults and state == "inactive" else state
 
     def problem(self, unit: str) -> str:
         """Return why a unit failed, in one line."""
-        return self.broken.get(unit) or (self.services[unit].problem() if unit in self.services else "")
+        now = self.services[unit].problem() if unit in self.services else ""
+        return self.broken.get(unit) or now or self.faults.get(unit, "")
 
     def load(self, path: str) -> list[str]:
         """Take the system of a store path as the running one, with nothing started; returns what is wrong with it.
@@ -158,7 +162,7 @@ class Units:
             self._boot = None
         for unit in reversed(self.names()):
             await self._stop(unit)
-        self.system, self.services, self.broken, self._inputs = None, {}, {}, {}
+        self.system, self.services, self.broken, self.faults, self._inputs = None, {}, {}, {}, {}
 
     async def start(self, unit: str) -> None:
         """Start one unit and wait for it. Raises KeystoneError with the reason when it fails."""
@@ -171,13 +175,18 @@ class Units:
                 return
             try:
                 await self.services[unit].start()
-            except KeystoneError as error:
-                self.machine.journal(f"{unit}.service failed: {error}")
-                raise
+            except Exception as error:
+                # A fault of the twin itself (no such program, a full disk) fails the unit as well, not the machine.
+                fault = error if isinstance(error, KeystoneError) else KeystoneError(unit, f"{error!r}")
+                self.faults[unit] = str(fault)
+                self.machine.journal(f"{unit}.service failed: {fault}")
+                raise fault from None
+            self.faults.pop(unit, None)
             self.machine.journal(f"{unit}.service {self.services[unit].state()}")
 
     async def halt(self, unit: str) -> None:
         """Stop one unit."""
+        self.faults.pop(unit, None)
         await self._stop(unit)
 
     async def _stop(self, unit: str) -> None:

@@ -11,10 +11,11 @@ import asyncio
 import contextlib
 import json
 import shutil
-from dataclasses import asdict, dataclass, field
+from collections.abc import Coroutine
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncssh
 
@@ -23,6 +24,7 @@ from twin import commands, disks, rootfs, store
 from twin.activation import Units
 from twin.commands import Call, Failed, State
 from twin.files import make_link, write_file, write_json
+from twin.record import read_record
 from twin.ssh import Door, Keys
 from twin.ssh_keys import installer_key, random_key
 
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from twin.site import Site
     from twin.supervisor import Supervisor
 
-SCHEMA_VERSION = 1
+T = TypeVar("T")
 MARKER = "etc/keystone/install.json"
 HOST_KEY = "etc/ssh/ssh_host_ed25519_key"
 INITRD_KEY = "etc/ssh/initrd_ssh_host_ed25519_key"
@@ -40,20 +42,6 @@ CURRENT = "/run/current-system"
 # Long enough for a client to see the machine go, short enough not to be waited for.
 DARK_SECONDS = 0.5
 INSTALLER_RELEASE = store.OS_RELEASE + 'VARIANT="Installer"\nVARIANT_ID=installer\n'
-
-
-@dataclass
-class Record:
-    """machine.json: what the machine's disk says about itself. `system` runs now, `boot` starts next time."""
-
-    state: State = "installer"
-    system: str | None = None
-    boot: str | None = None
-    profiles: list[str] = field(default_factory=list)
-    marker: dict[str, Any] | None = None
-    generation: int | None = None
-    locked: bool = False
-    schemaVersion: int = SCHEMA_VERSION
 
 
 @dataclass(frozen=True)
@@ -90,12 +78,12 @@ class Machine:
         self.mounted = False
         """True while the installer has the new system's disk open at /mnt."""
         self.inventory = disks.inventory_of(self.folder / "disks.json", host)
-        self.record = self._read_record()
+        self.record = read_record(self.folder / "machine.json")
         self.units = Units(self, supervisor)
         self._door: Door | None = None
         self._kexec = False
         self._power = asyncio.Lock()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
 
     # What the machine is
 
@@ -150,23 +138,13 @@ class Machine:
 
     def journal(self, text: str) -> None:
         """Add one line to the machine's log (`python -m twin logs NAME`)."""
-        self.site.logs.mkdir(parents=True, exist_ok=True)
-        with (self.site.logs / f"{self.name}.log").open("a") as file:
-            file.write(f"{datetime.now(UTC).strftime('%H:%M:%S.%f')[:-3]} {self.name}: {text}\n")
+        # A full disk must not end a session: the command's own answer tells of it.
+        with contextlib.suppress(OSError):
+            self.site.logs.mkdir(parents=True, exist_ok=True)
+            with (self.site.logs / f"{self.name}.log").open("a") as file:
+                file.write(f"{datetime.now(UTC).strftime('%H:%M:%S.%f')[:-3]} {self.name}: {text}\n")
 
     # What lies on its disk
-
-    def _read_record(self) -> Record:
-        path = self.folder / "machine.json"
-        try:
-            record = Record(**json.loads(path.read_text()))
-        except FileNotFoundError:
-            return Record()
-        except (ValueError, TypeError) as error:
-            raise KeystoneError(str(path), f"is not the record of a machine: {error}", "Run `make destroy`") from None
-        if record.schemaVersion != SCHEMA_VERSION:
-            raise KeystoneError(str(path), f"has version {record.schemaVersion}, not {SCHEMA_VERSION}")
-        return record
 
     def save(self, **changes: Any) -> None:
         """Change machine.json in one step."""
@@ -226,8 +204,7 @@ class Machine:
         for task in list(self._tasks):
             if task is not asyncio.current_task():
                 task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
+                await asyncio.wait({task})
         async with self._power:
             await self._stop()
 
@@ -252,7 +229,14 @@ class Machine:
         """The passphrase was right: go on with the boot."""
         self._spawn(self._continue())
 
-    def _spawn(self, work: Any) -> None:
+    async def keep(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do what systemd goes on with when the session that asked for it ends; only a cut of the power ends it."""
+        task = asyncio.get_running_loop().create_task(work, name=f"{self.name} job")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return await asyncio.shield(task)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work, name=f"{self.name} power")
         self._tasks.add(task)
         task.add_done_callback(self._ended)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import logging
 from collections.abc import Awaitable, Callable, Iterable
 
 import asyncssh
 
 from keystone.errors import KeystoneError
 
+log = logging.getLogger(__name__)
 LOGIN_SECONDS = 30
 KEEPALIVE_SECONDS = 30
+SOFTWARE_FAULT = 70  # sysexits.h
 
 Keys = Callable[[], Iterable[str]]
 Handler = Callable[["asyncssh.SSHServerProcess[bytes]", str], Awaitable[int]]
@@ -42,6 +45,16 @@ class _Login(asyncssh.SSHServer):
             return False
         wanted = key.public_data
         return any(_public_data(line) == wanted for line in self.door.authorized())
+
+
+def _status(process: asyncssh.SSHServerProcess[bytes], work: asyncio.Future[int]) -> int:
+    error = None if work.cancelled() else work.exception()
+    if error is not None:
+        # A fault of the twin: the client gets a status, the log the traceback.
+        log.error("a command failed", exc_info=error)
+        process.stderr.write(f"the twin failed: {error!r}\n".encode())
+        return SOFTWARE_FAULT
+    return work.result()
 
 
 def _public_data(line: str) -> bytes | None:
@@ -116,7 +129,7 @@ class Door:
         try:
             await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
             if work.done():
-                process.exit(work.result())
+                process.exit(_status(process, work))
         finally:
             # A client that hangs up ends its command, as SIGHUP would.
             for task in (work, gone):

@@ -215,6 +215,21 @@ async def test_a_unit_that_fails_does_not_stop_the_boot(lab: Lab):
     assert (await lab.ssh(machine, key, "systemctl", "is-system-running")).stdout == "degraded\n"
 
 
+async def test_a_unit_whose_program_is_missing_is_failed_and_says_why(lab: Lab, monkeypatch: pytest.MonkeyPatch):
+    machine = await lab.installed()
+
+    async def missing() -> None:
+        raise FileNotFoundError(2, "No such file or directory", "kube-apiserver")
+
+    await machine.units.halt("k3s")
+    monkeypatch.setattr(machine.units.services["k3s"], "start", missing)
+    done = await lab.ssh(machine, lab.pinned_key(), "systemctl", "start", "k3s")
+    assert done.status == 1
+    assert "kube-apiserver" in done.stderr
+    assert (await lab.ssh(machine, lab.pinned_key(), "systemctl", "is-active", "k3s")).stdout == "failed\n"
+    assert "kube-apiserver" in (await lab.ssh(machine, lab.pinned_key(), "systemctl", "status", "k3s")).stdout
+
+
 async def test_units_start_stop_and_restart(lab: Lab):
     machine = await lab.installed()
     lab.log.clear()

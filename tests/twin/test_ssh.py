@@ -153,6 +153,39 @@ async def test_hanging_up_ends_the_command(lab: Lab, monkeypatch: pytest.MonkeyP
     await lab.until(lambda: not running(process))
 
 
+async def test_a_switch_goes_on_when_the_session_that_asked_for_it_breaks(lab: Lab, monkeypatch: pytest.MonkeyPatch):
+    machine = await lab.installed()
+    asked, go_on = asyncio.Event(), asyncio.Event()
+    service = machine.units.services["k3s"]
+    start = service.start
+
+    async def slow() -> None:
+        asked.set()
+        await go_on.wait()
+        await start()
+
+    monkeypatch.setattr(service, "start", slow)
+    connection = await lab.connect(machine, lab.pinned_key())
+    await connection.create_process("systemctl restart k3s")
+    await asyncio.wait_for(asked.wait(), 5)
+    connection.abort()
+    await asyncio.sleep(0.1)
+    go_on.set()
+    await lab.until(service.active)
+
+
+async def test_a_fault_of_the_twin_itself_is_told_with_a_status(lab: Lab, monkeypatch: pytest.MonkeyPatch):
+    machine = await lab.installed()
+
+    def broken(_: list[str]) -> None:
+        raise ZeroDivisionError("by hand")
+
+    monkeypatch.setattr(machine.units.services["k3s"], "client", broken)
+    done = await lab.ssh(machine, lab.pinned_key(), "kubectl", "version")
+    assert (done.status, done.stderr) == (70, "the twin failed: ZeroDivisionError('by hand')\n")
+    assert (await lab.ssh(machine, lab.pinned_key(), "true")).status == 0
+
+
 async def test_cutting_the_power_ends_sessions_and_commands(lab: Lab, monkeypatch: pytest.MonkeyPatch):
     machine = await lab.installed()
     mark = lab.project / "pid"

@@ -103,7 +103,7 @@ async def switch(call: Call) -> int:
     if action == "boot":
         return 0
     call.warn("activating the configuration...")
-    failed = await machine.units.switch(path)
+    failed = await machine.keep(machine.units.switch(path))
     if failed:
         call.warn("warning: the following units failed: " + ", ".join(line.partition(":")[0] for line in failed))
         for line in failed:

@@ -87,10 +87,10 @@ async def _change(call: Call, verb: str, names: list[str]) -> int:
         if unit not in units.names():
             continue
         if verb in ("stop", "restart"):
-            await units.halt(unit)
+            await call.machine.keep(units.halt(unit))
         if verb in ("start", "restart"):
             try:
-                await units.start(unit)
+                await call.machine.keep(units.start(unit))
             except KeystoneError as error:
                 raise Failed(f"Job for {unit}.service failed: {error}") from None
     return 0
