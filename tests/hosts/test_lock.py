@@ -1,0 +1,115 @@
+"""keystone/hosts/context.py: the lock of one host."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from keystone.errors import KeystoneError
+from keystone.hosts import context
+from keystone.hosts.context import host_lock
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+
+def test_a_second_command_on_one_host_waits_for_the_first(capsys: pytest.CaptureFixture[str]) -> None:
+    order: list[str] = []
+
+    async def hold(word: str, seconds: float) -> None:
+        async with host_lock("site", "w1"):
+            order.append(f"{word} begins")
+            await asyncio.sleep(seconds)
+            order.append(f"{word} ends")
+
+    async def scene() -> None:
+        first = asyncio.create_task(hold("first", 0.5))
+        await asyncio.sleep(0.1)
+        await asyncio.gather(first, hold("second", 0))
+
+    asyncio.run(scene())
+    assert order == ["first begins", "first ends", "second begins", "second ends"]
+    assert "w1: waiting: another command works on this host" in capsys.readouterr().err
+
+
+def test_commands_on_different_hosts_do_not_wait() -> None:
+    async def scene() -> None:
+        async with host_lock("site", "w1"), host_lock("site", "w2", limit=0):
+            pass
+
+    asyncio.run(scene())
+
+
+def test_the_wait_is_bounded() -> None:
+    async def scene() -> None:
+        async with host_lock("site", "w1"), host_lock("site", "w1", limit=0.3):
+            pass
+
+    with pytest.raises(KeystoneError, match=r"hosts\.w1: another command has been working on it for 0 s"):
+        asyncio.run(scene())
+
+
+def test_key_files_are_private_and_nothing_is_left(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with host_lock("site", "w1") as lock:
+            assert lock.folder.stat().st_mode & 0o777 == 0o700
+            (lock.folder / "key").write_text("secret")
+
+    asyncio.run(scene())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_command_left_is_cleaned_away_by_the_next() -> None:
+    folder = context.runtime_folder("site")
+    (folder / "w1.lock").touch()
+    (folder / "w1.work").mkdir()
+    (folder / "w1.work" / "disk.key").write_text("secret")
+
+    async def scene() -> None:
+        async with host_lock("site", "w1") as lock:
+            assert list(lock.folder.iterdir()) == []
+
+    asyncio.run(scene())
+
+
+def test_a_child_that_outlives_a_killed_command_keeps_the_lock(tmp_path: Path) -> None:
+    program = textwrap.dedent(
+        """
+        import asyncio, os, signal, subprocess, tempfile
+        from keystone.hosts.context import host_lock
+        tempfile.tempdir = os.environ["FOLDER"]
+        async def main():
+            async with host_lock("site", "w1") as lock:
+                child = subprocess.Popen(["sleep", "1"], pass_fds=[lock.descriptor], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                print(child.pid, flush=True)
+                os.kill(os.getpid(), signal.SIGKILL)
+        asyncio.run(main())
+        """
+    )
+    environment = {**os.environ, "FOLDER": str(tmp_path)}
+    killed = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False
+    )
+    assert killed.stdout.strip().isdigit(), killed.stderr
+
+    async def scene(limit: float) -> None:
+        async with host_lock("site", "w1", limit=limit):
+            pass
+
+    with pytest.raises(KeystoneError, match="another command"):
+        asyncio.run(scene(0.2))
+    asyncio.run(scene(10))
+
+
+def test_another_users_folder_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / f"keystone-hosts-{os.getuid() + 1}").mkdir()
+    other = os.getuid() + 1
+    monkeypatch.setattr(os, "getuid", lambda: other)
+    with pytest.raises(KeystoneError, match=rf"belongs to user {os.geteuid()}\. Remove it"):
+        context.runtime_folder("site")
