@@ -87,7 +87,7 @@ class MeshSection:
 
 @dataclass(frozen=True, kw_only=True)
 class GitopsSection:
-    engine: str = "flux"
+    engine: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +99,7 @@ class ClusterFacts:
     cluster: ClusterSection
     network: NetworkSection
     mesh: MeshSection
-    gitops: GitopsSection = field(default_factory=GitopsSection)
+    gitops: GitopsSection
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,6 +194,7 @@ def cluster_facts(settings: Settings, stack: str) -> ClusterFacts:
             tls=mesh.tls,
             derp=DerpFacts(region_id=mesh.derp.region_id, public_map=mesh.derp.public_map),
         ),
+        gitops=GitopsSection(engine=settings.gitops.engine),
     )
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from keystone.settings import stackfile
 from keystone.settings.cluster import Api, Cluster
 from keystone.settings.faults import Fault, SettingsError
+from keystone.settings.gitops import Gitops, Phase, Repository
 from keystone.settings.hosts import Host, Site, Ssh, Taint
 from keystone.settings.mesh import Derp, Mesh, Route, Rule, SshRule
 from keystone.settings.network import LoadBalancer, Network
@@ -26,10 +27,13 @@ __all__ = [
     "Cluster",
     "Derp",
     "Fault",
+    "Gitops",
     "Host",
     "LoadBalancer",
     "Mesh",
     "Network",
+    "Phase",
+    "Repository",
     "Route",
     "Rule",
     "Secrets",

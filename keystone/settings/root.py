@@ -6,6 +6,7 @@ from pydantic import Field
 
 from keystone.settings import ports
 from keystone.settings.cluster import Cluster
+from keystone.settings.gitops import Gitops
 from keystone.settings.hosts import Host, HostName, Site
 from keystone.settings.mesh import Mesh
 from keystone.settings.model import Bool, Label, Model
@@ -20,6 +21,7 @@ class Settings(Model):
     hosts: Mapping[HostName, Host] = Field(description="machines, by name")
     network: Network = Field(default=Network(), description="the cluster's network")
     mesh: Mesh = Field(description="the WireGuard mesh")
+    gitops: Gitops = Field(default=Gitops(), description="what delivers charts and the user's own manifests")
     protect_hosts: Bool = Field(
         default=True, description="whether an installed host refuses removal and reinstallation"
     )

@@ -1,0 +1,169 @@
+"""One chart in the cluster, delivered by the GitOps engine and waited for until it is ready."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+from pulumi_kubernetes.apiextensions import CustomResource
+from pulumi_kubernetes.meta import v1 as meta
+
+from keystone.charts import Release
+from keystone.settings import Gitops
+
+# The provider gives up after the release did, so that it can tell the release's own message.
+GRACE_SECONDS = 30
+# A chart's finalizer runs until everything of it is gone.
+DELETE_LIMIT = "5m"
+INTERVAL = "15m"
+RETRIES = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChartReleaseArgs:
+    """`namespace` comes from the component that made it; `values` are added to the release's own, key by key."""
+
+    release: Release
+    gitops: Gitops
+    namespace: pulumi.Input[str]
+    values: Mapping[str, pulumi.Input[Any]] | None = None
+
+
+class ChartRelease(pulumi.ComponentResource):
+    ready: pulumi.Resource
+    """Stands for the installed chart: custom resources of its kinds depend on it."""
+
+    def __init__(self, name: str, args: ChartReleaseArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("keystone:components:ChartRelease", name, None, opts)
+        self.ready = (_flux if args.gitops.engine == "flux" else _argo)(self, name, args)
+        self.register_outputs({})
+
+
+def install(
+    releases: Iterable[Release],
+    gitops: Gitops,
+    namespaces: Mapping[str, pulumi.Input[str]],
+    *,
+    parent: pulumi.Resource,
+    after: Mapping[str, pulumi.Resource],
+) -> dict[str, pulumi.Resource]:
+    """Releases in their order, named `chart-NAME`; what stands for each, with those of `after` that came before.
+
+    `namespaces` are the ones that we made; others (kube-system) are taken by their name.
+    """
+    ready = dict(after)
+    for release in releases:
+        ready[release.name] = ChartRelease(
+            f"chart-{release.name}",
+            ChartReleaseArgs(
+                release=release,
+                gitops=gitops,
+                namespace=namespaces.get(release.namespace, release.namespace),
+            ),
+            opts=pulumi.ResourceOptions(
+                parent=parent,
+                # Flux waits by itself, but Argo CD knows no order between applications; and a removal needs it too.
+                depends_on=[ready[need] for need in release.needs if need in ready],
+            ),
+        ).ready
+    return ready
+
+
+def _flux(component: ChartRelease, name: str, args: ChartReleaseArgs) -> pulumi.Resource:
+    release, gitops = args.release, args.gitops
+    kind = "OCIRepository" if release.oci else "HelmRepository"
+    source = CustomResource(
+        f"{name}-source",
+        api_version="source.toolkit.fluxcd.io/v1",
+        kind=kind,
+        metadata=meta.ObjectMetaArgs(name=release.name, namespace=gitops.namespace),
+        spec=_oci_source(release) if release.oci else {"interval": "12h", "url": release.repository},
+        opts=pulumi.ResourceOptions(parent=component),
+    )
+    chart: dict[str, Any]
+    if release.oci:
+        chart = {"chartRef": {"kind": kind, "name": release.name}}
+    else:
+        spec = {"chart": release.chart, "version": release.version, "sourceRef": {"kind": kind, "name": release.name}}
+        chart = {"chart": {"spec": spec}}
+    return CustomResource(
+        f"{name}-release",
+        api_version="helm.toolkit.fluxcd.io/v2",
+        kind="HelmRelease",
+        metadata=_metadata(release, gitops, "condition=Ready"),
+        spec={
+            **chart,
+            "interval": INTERVAL,
+            "timeout": f"{release.limit_seconds}s",
+            "releaseName": release.name,
+            "targetNamespace": args.namespace,
+            "storageNamespace": args.namespace,
+            **({"dependsOn": [{"name": need} for need in release.needs]} if release.needs else {}),
+            # Namespaces are ours, with their levels and policies.
+            "install": {"crds": "CreateReplace", "createNamespace": False, "remediation": {"retries": RETRIES}},
+            "upgrade": {"crds": "CreateReplace", "remediation": {"retries": RETRIES, "remediateLastFailure": True}},
+            # What somebody changes by hand goes back to what the catalogue says.
+            "driftDetection": {"mode": "enabled"},
+            "values": {**release.values, **(args.values or {})},
+        },
+        opts=_waiting(component, release, [source]),
+    )
+
+
+def _oci_source(release: Release) -> dict[str, Any]:
+    return {
+        "interval": "12h",
+        "url": f"{release.repository}/{release.chart}",
+        "ref": {"tag": release.version},
+        "layerSelector": {"mediaType": "application/vnd.cncf.helm.chart.content.v1.tar+gzip", "operation": "copy"},
+    }
+
+
+def _argo(component: ChartRelease, name: str, args: ChartReleaseArgs) -> pulumi.Resource:
+    release = args.release
+    waits = ["jsonpath={.status.sync.status}=Synced", "jsonpath={.status.health.status}=Healthy"]
+    return CustomResource(
+        f"{name}-release",
+        api_version="argoproj.io/v1alpha1",
+        kind="Application",
+        # The finalizer makes a removed application take its objects with it.
+        metadata=_metadata(release, args.gitops, json.dumps(waits), ["resources-finalizer.argocd.argoproj.io"]),
+        spec={
+            "project": "default",
+            "source": {
+                # Argo CD spells an OCI registry without its scheme.
+                "repoURL": release.repository.removeprefix("oci://"),
+                "chart": release.chart,
+                "targetRevision": release.version,
+                "helm": {"releaseName": release.name, "valuesObject": {**release.values, **(args.values or {})}},
+            },
+            "destination": {"server": "https://kubernetes.default.svc", "namespace": args.namespace},
+            "syncPolicy": {
+                "automated": {"prune": True, "selfHeal": True},
+                "syncOptions": ["CreateNamespace=false", "ServerSideApply=true"],
+                "retry": {"limit": RETRIES, "backoff": {"duration": "10s", "factor": 2, "maxDuration": "1m"}},
+            },
+        },
+        opts=_waiting(component, release, []),
+    )
+
+
+def _metadata(
+    release: Release, gitops: Gitops, wait_for: str, finalizers: list[str] | None = None
+) -> meta.ObjectMetaArgs:
+    return meta.ObjectMetaArgs(
+        name=release.name,
+        namespace=gitops.namespace,
+        annotations={"pulumi.com/waitFor": wait_for},
+        finalizers=finalizers,
+    )
+
+
+def _waiting(component: ChartRelease, release: Release, after: list[pulumi.Resource]) -> pulumi.ResourceOptions:
+    limit = f"{release.limit_seconds + GRACE_SECONDS}s"
+    return pulumi.ResourceOptions(
+        parent=component,
+        depends_on=after,
+        custom_timeouts=pulumi.CustomTimeouts(create=limit, update=limit, delete=DELETE_LIMIT),
+    )

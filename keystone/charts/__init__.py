@@ -1,0 +1,19 @@
+"""The catalogue of charts: settings in, releases out. One module per topic; nothing here makes a resource.
+
+A topic is a module with `releases(settings)`, which yields the releases that the settings choose of it. A new topic is
+one line in TOPICS, such as `storage.releases`.
+"""
+
+from collections.abc import Callable, Iterator
+
+from keystone.charts.release import SYSTEM_NAMESPACES, PodSecurity, Release, in_order, namespaces
+from keystone.settings import Settings
+
+__all__ = ["SYSTEM_NAMESPACES", "PodSecurity", "Release", "in_order", "namespaces", "releases"]
+
+TOPICS: tuple[Callable[[Settings], Iterator[Release]], ...] = ()
+
+
+def releases(settings: Settings) -> dict[str, Release]:
+    """Every release that the settings choose, by name, in an order in which each comes after all that it needs."""
+    return in_order(release for topic in TOPICS for release in topic(settings))
