@@ -24,6 +24,7 @@ from tests.twin.sites import Trial, trial
 from tests.twin.waiting import until
 from twin.services.facts import Facts
 from twin.services.join import check_hash, hash_password, node_password_secret
+from twin.services.kubelet import Kubelet
 from twin.services.layout import Layout
 from twin.services.units import K3s
 
@@ -243,16 +244,19 @@ def test_service_account_tokens_are_signed_with_the_derived_key(runner: asyncio.
     key.public_key().verify(numbers, f"{head}.{body}".encode(), ec.ECDSA(SHA256()))
 
 
-async def attempt(site: Trial, change: Callable[[dict[str, bytes]], None]) -> str:
-    """What the k3s of a fourth machine says that joins with spoiled secrets."""
+def spoiled(site: Trial, change: Callable[[dict[str, bytes]], None]) -> Kubelet:
+    """The k3s of a machine that joins as w1 with other secrets."""
     system = site.system("w1", change)
-    facts = Facts.of(system)
-    from twin.services.kubelet import Kubelet
 
     async def no_mesh() -> str:
         return ""
 
-    kubelet = Kubelet(system, facts, site.supervisor.log_path("spoiled"), no_mesh)
+    return Kubelet(system, Facts.of(system), site.supervisor.log_path("spoiled"), no_mesh)
+
+
+async def attempt(site: Trial, change: Callable[[dict[str, bytes]], None]) -> str:
+    """Why a machine with these secrets is refused for good."""
+    kubelet = spoiled(site, change)
     kubelet.begin()
     await until(lambda: kubelet.state != "activating")
     state, problem = kubelet.state, kubelet.problem
@@ -285,18 +289,32 @@ def test_a_server_token_in_place_of_an_agents_is_refused(runner: asyncio.Runner,
     assert "not a token of the form K10<hash>::node:<password>" in runner.run(attempt(site, servers))
 
 
-def test_a_second_machine_of_the_same_name_is_refused_until_the_names_password_is_removed(
+def test_a_second_machine_of_the_same_name_waits_until_the_names_password_is_removed(
     runner: asyncio.Runner, site: Trial
 ) -> None:
     password = Layout(site.system("w1").root).node_password
     kept = password.read_text()
-    password.write_text("somebody else")
-    try:
-        assert "Node password rejected, duplicate hostname" in runner.run(attempt(site, lambda _: None))
-    finally:
+
+    async def scenario() -> None:
+        secret = (node_password_secret("w1"), "-n", "kube-system")
+        found = await get(site, "secret", *secret)
+        assert check_hash(base64.b64decode(found["data"]["hash"]).decode(), kept)
+        password.write_text("somebody else")
+        kubelet = spoiled(site, lambda _: None)
+        kubelet.begin()
+        await until(lambda: "Node password rejected, duplicate hostname" in kubelet.problem)
+        assert kubelet.state == "activating"
+        await site.must("primer", "k3s", "delete", "secret", *secret)
+        await until(lambda: kubelet.state == "active")
+        await kubelet.stop()
+        # Back to the first machine.
         password.write_text(kept)
-    secret = runner.run(get(site, "secret", node_password_secret("w1"), "-n", "kube-system"))
-    assert check_hash(base64.b64decode(secret["data"]["hash"]).decode(), kept)
+        await site.must("primer", "k3s", "delete", "secret", *secret)
+        await site.services("w1")["k3s"].stop()
+        await site.services("w1")["k3s"].start()
+        await until(site.services("w1")["k3s"].active)
+
+    runner.run(scenario())
 
 
 def test_an_agents_token_gives_no_administrator(runner: asyncio.Runner, site: Trial) -> None:

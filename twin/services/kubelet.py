@@ -171,13 +171,14 @@ class Kubelet:
         context = ssl.create_default_context(cadata=ca.decode())
         async with httpx.AsyncClient(verify=context, timeout=20.0, trust_env=False) as client:
             answer = await client.post(f"{url}/v1-k3s/{kind}.crt", content=csr, headers=headers)
-        if answer.status_code in (401, 403):
+        if answer.status_code == 401:
             raise Rejected(
                 f"{self.system.name}-k3s",
                 f"failed to validate connection to cluster at {self.facts.api_endpoint}: {_message(answer)}",
-                "Check the token and the node's name",
+                "Check the token",
             )
         if not answer.is_success:
+            # Also a node password that differs: k3s goes on trying, until somebody deletes the one that was kept.
             raise KeystoneError(f"{url}/v1-k3s/{kind}.crt", f"{answer.status_code} {_message(answer)}")
         return answer.content, key, ca
 
