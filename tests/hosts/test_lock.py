@@ -86,7 +86,8 @@ def test_a_child_that_outlives_a_killed_command_keeps_the_lock(tmp_path: Path) -
         tempfile.tempdir = os.environ["FOLDER"]
         async def main():
             async with host_lock("site", "w1") as lock:
-                child = subprocess.Popen(["sleep", "1"], pass_fds=[lock.descriptor], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+                child = subprocess.Popen(["sleep", "1"], pass_fds=[lock.descriptor], **quiet)
                 print(child.pid, flush=True)
                 os.kill(os.getpid(), signal.SIGKILL)
         asyncio.run(main())
