@@ -42,11 +42,12 @@ let
   ];
 
   folder = root + "/facts";
-  folders =
+  names =
     if builtins.pathExists folder then
       lib.attrNames (lib.filterAttrs (_: type: type == "directory") (builtins.readDir folder))
     else
       [ ];
+  stacks = lib.genAttrs names (stack: facts.stack (folder + "/${stack}"));
   system =
     stack: cluster: name: host:
     lib.nameValuePair "${stack}-${name}" (
@@ -56,14 +57,6 @@ let
     );
 in
 {
-  inherit modules module;
-  configurations = lib.listToAttrs (
-    lib.concatMap (
-      stack:
-      let
-        all = facts.stack (folder + "/${stack}");
-      in
-      lib.mapAttrsToList (system stack all.cluster) all.hosts
-    ) folders
-  );
+  inherit module modules stacks;
+  configurations = lib.concatMapAttrs (stack: all: lib.mapAttrs' (system stack all.cluster) all.hosts) stacks;
 }

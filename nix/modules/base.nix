@@ -128,6 +128,5 @@ in
       SystemMaxUse=2G
       MaxRetentionSec=1month
     '';
-    services.timesyncd.enable = true;
   };
 }

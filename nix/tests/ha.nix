@@ -8,8 +8,10 @@ let
     (lib'.host 3 "s2" "server" { })
   ];
   machine = facts: {
-    imports = [ (lib'.node hosts facts) ];
-    virtualisation.memorySize = 2560;
+    imports = [
+      (lib'.node hosts facts)
+      (lib'.size 2560)
+    ];
   };
 in
 pkgs.testers.runNixOSTest {

@@ -92,7 +92,7 @@ let
     openssl ecparam -name prime256v1 -genkey -noout -out mesh-tls-key
     openssl req -new -key mesh-tls-key -subj /CN=192.168.1.1 |
       openssl x509 -req -CA mesh-ca.crt -CAkey mesh-ca.key -days 825 -sha256 -out mesh-tls.crt \
-        -extfile <(printf 'subjectAltName=IP:192.168.1.1\nextendedKeyUsage=serverAuth')
+        -extfile <(printf 'subjectAltName=IP:192.168.1.1,IP:10.0.2.2,IP:127.0.0.1\nextendedKeyUsage=serverAuth')
     printf 'privkey:%s' "$(openssl rand -hex 32)" >headscale-noise-key
     printf 'privkey:%s' "$(openssl rand -hex 32)" >headscale-derp-key
     hash=$(sha256sum server-ca.crt | cut -d' ' -f1)
@@ -102,7 +102,7 @@ let
 
   # A pod's image without a registry: a program that answers on a port.
   podImage = pkgs.dockerTools.buildImage {
-    name = "keystone.test/hello";
+    name = "keystone-hello";
     tag = "1";
     copyToRoot = pkgs.buildEnv {
       name = "hello";
@@ -124,7 +124,16 @@ in
     snakeoil
     ;
 
-  # One machine of the test: `hosts` are all of them, as the list of `host` gives them.
+  # Size of a virtual machine in MiB; not the usual 1024 or 2048, with which some QEMU builds hang.
+  size = memorySize: {
+    virtualisation = {
+      inherit memorySize;
+      cores = 2;
+      diskSize = 8192;
+    };
+  };
+
+  # One machine of the test: `hosts` are all of them, as `host` gives them.
   node = hosts: facts: {
     imports = [
       inputs.agenix.nixosModules.default
@@ -181,9 +190,5 @@ in
           )
         )
     );
-    virtualisation = {
-      cores = 2;
-      diskSize = 8192;
-    };
   };
 }

@@ -10,9 +10,10 @@ let
     (lib'.host 4 "w3" "agent" { remote = true; })
   ];
   machine = facts: memory: {
-    imports = [ (lib'.node hosts facts) ];
-    # not the usual sizes of 1024 or 2048: some QEMU builds hang there
-    virtualisation.memorySize = memory;
+    imports = [
+      (lib'.node hosts facts)
+      (lib'.size memory)
+    ];
   };
 in
 pkgs.testers.runNixOSTest {

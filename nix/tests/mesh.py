@@ -97,7 +97,7 @@ with subtest("workers reach the API by kubectl"):
 with subtest("a pod runs on a worker and is reached from another"):
     overrides = {"spec": {"nodeName": "w2"}}
     primer.succeed(
-        "kubectl run hello --image keystone.test/hello:1 --image-pull-policy Never --port 8080"
+        "kubectl run hello --image docker.io/library/keystone-hello:1 --image-pull-policy Never --port 8080"
         f" --overrides '{json.dumps(overrides)}'"
     )
     primer.wait_until_succeeds("kubectl wait --for condition=Ready pod/hello --timeout 5s", timeout=60)
