@@ -41,7 +41,7 @@ def document(name: str, hosts: dict[str, Any], cluster: dict[str, Any] | None = 
         "cluster": {
             "name": name,
             "domain": "example.org",
-            "api": {"endpoint": f"https://{primer['address']}:6443", "sans": [primer["address"], "api.example.org"]},
+            "api": {"endpoint": f"https://{primer['address']}:6443", "sans": [primer["address"], "primer.mesh.internal"]},
             "authorizedKeys": [],
             **(cluster or {}),
         },
