@@ -22,7 +22,7 @@ from twin.site import Site
 SPACE_NEEDED = 2 * 1024**3
 """Bytes free below the project: etcd, logs and root folders of a site of four machines take a fraction of it."""
 START_SECONDS = 60.0
-UNITS_SECONDS = daemon.UNITS_SECONDS + 30.0
+UNITS_SECONDS = daemon.UNITS_SECONDS + daemon.JOIN_SECONDS + 30.0
 STOP_SECONDS = 150.0
 NOT_RUNNING = 3
 """Exit status of `status` without a running twin, as of `systemctl status`."""

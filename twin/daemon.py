@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("twin.daemon")
 DAEMON = "daemon"
 UNITS_SECONDS = 120.0
+JOIN_SECONDS = 20.0
 STOP_SECONDS = 60.0
 HARDWARE = ("address", "mac", "ssh", "disk", "disk_serial", "osd_disks", "machine_serial", "installer_host_key")
 """Settings that are the machine itself: another value means another machine, which has to be switched off and on."""
@@ -113,25 +114,33 @@ class Twin:
                 old.site, old.host = site, host
 
     async def _wait(self, say: Say) -> list[str]:
-        """Wait until every machine's units are up or have failed; what failed, one line each."""
-        deadline = asyncio.get_running_loop().time() + UNITS_SECONDS
-        for machine in self.machines.values():
+        """Wait until the units of all machines are up or have failed; what is not up, one line each.
+
+        Workers can join only once the primer's API is there: without it they are not waited for.
+        """
+        primer = self.machines.get(self.site.settings.primer[0])
+        if primer is not None:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(machine.settled(), max(1.0, deadline - asyncio.get_running_loop().time()))
-        waiting: list[str] = []
-        while asyncio.get_running_loop().time() < deadline:
-            now = [f"{name} {unit}" for name, unit, state, _ in self._units() if state == "activating"]
-            if not now:
-                break
-            if now != waiting:
-                await say(f"waiting for {', '.join(now)}")
-                waiting = now
-            await asyncio.sleep(0.2)
+                await asyncio.wait_for(primer.settled(), UNITS_SECONDS)
+        if primer is not None and primer.units.state("k3s") == "active":
+            await self._wait_for_workers(say)
         return [
             f"{name}: {unit} is {state}" + (f": {problem}" if problem else "")
             for name, unit, state, problem in self._units()
             if state in ("failed", "activating")
         ]
+
+    async def _wait_for_workers(self, say: Say) -> None:
+        deadline = asyncio.get_running_loop().time() + JOIN_SECONDS
+        told: list[str] = []
+        while asyncio.get_running_loop().time() < deadline:
+            waiting = [f"{name} {unit}" for name, unit, state, _ in self._units() if state == "activating"]
+            if not waiting:
+                return
+            if not told:
+                await say(f"waiting for {', '.join(waiting)}")
+                told = waiting
+            await asyncio.sleep(0.2)
 
     def _units(self) -> Iterable[tuple[str, str, str, str]]:
         for name, machine in sorted(self.machines.items()):

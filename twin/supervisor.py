@@ -22,6 +22,7 @@ LOG_LIMIT = 8 * 1024 * 1024
 """Bytes; a longer log is cut to its second half when its process starts."""
 TAIL = 12
 """Log lines in a report."""
+CRASHES_KEPT = 20
 RESTARTS = 5
 RESTART_WINDOW = 60.0
 
@@ -160,6 +161,7 @@ class Child:
                 self._supervisor.last_lines(self.spec.name),
             )
             self._supervisor.crashes.append(crash)
+            del self._supervisor.crashes[:-CRASHES_KEPT]
             log.error("%s", crash)
             now = time.monotonic()
             self._restarts = [moment for moment in self._restarts if now - moment < RESTART_WINDOW]
@@ -170,7 +172,12 @@ class Child:
                 return
             self._restarts.append(now)
             await asyncio.sleep(1.0)
-            await self._spawn()
+            try:
+                await self._spawn()
+            except OSError as error:
+                self.failed = True
+                log.error("%s cannot be started again: %s", self.spec.name, error)
+                return
 
 
 class Supervisor:

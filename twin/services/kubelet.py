@@ -98,6 +98,14 @@ class Kubelet:
 
     async def _live(self) -> None:
         try:
+            await self._join_and_beat()
+        except Exception as error:
+            # A fault of this program: without this the node would fall silent and nobody would know why.
+            log.exception("the kubelet of %s ended", self.system.name)
+            self.state, self.problem = "failed", f"{type(error).__name__}: {error}"
+
+    async def _join_and_beat(self) -> None:
+        try:
             await self._join()
         except Rejected as error:
             self.state, self.problem = "failed", str(error)
