@@ -2,6 +2,7 @@
 
 import asyncio
 import fcntl
+import hashlib
 import os
 import shutil
 import sys
@@ -64,12 +65,14 @@ class Context:
 def runtime_folder(stack: str) -> Path:
     """This user's folder for locks and short-lived key files, 0700. Raises KeystoneError when another user holds it."""
     base = Path(tempfile.gettempdir()) / f"keystone-hosts-{os.getuid()}"
-    for folder in (base, base / stack):
+    # Commands run in the project's folder; another clone's stack of the same name is another site.
+    own = base / f"{stack}-{hashlib.sha256(bytes(Path.cwd())).hexdigest()[:10]}"
+    for folder in (base, own):
         folder.mkdir(mode=0o700, exist_ok=True)
         status = folder.lstat()
         if folder.is_symlink() or status.st_uid != os.getuid():
             raise KeystoneError(str(folder), f"belongs to user {status.st_uid}", "Remove it and try again")
-    return base / stack
+    return own
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ async def host_lock(stack: str, name: str, *, limit: float = LOCK_SECONDS) -> As
     A killed command leaves its lock file and its work folder: the next holder starts with an empty folder.
     Raises KeystoneError when another command holds the lock for longer than `limit` seconds.
     """
-    descriptor, path = await _acquire(runtime_folder(stack) / f"{name}.lock", name, limit)
+    descriptor, path = await _acquire(stack, name, limit)
     work = path.with_suffix(".work")
     try:
         shutil.rmtree(work, ignore_errors=True)
@@ -104,14 +107,14 @@ async def host_lock(stack: str, name: str, *, limit: float = LOCK_SECONDS) -> As
                 break
 
 
-async def _acquire(path: Path, name: str, limit: float) -> tuple[int, Path]:
+async def _acquire(stack: str, name: str, limit: float) -> tuple[int, Path]:
     deadline = time.monotonic() + limit
     told = False
     while True:
         try:
+            path = runtime_folder(stack) / f"{name}.lock"
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except FileNotFoundError:  # the holder before us has just removed the folder
-            runtime_folder(path.parent.name)
+        except FileNotFoundError:  # another command has just removed the empty folder
             continue
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

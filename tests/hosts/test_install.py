@@ -109,7 +109,7 @@ def test_an_empty_machine_is_marked_installed_and_marked_again(tools: Path, monk
     machine = live(given)
     # The scripted machine never becomes an installed one: the end of the wait is what this test sees.
     with pytest.raises(
-        KeystoneError, match=r"waited 1 s for the installed system with its pinned host key; .* expected"
+        KeystoneError, match=r"waited 1 s for the installed system with its pinned host key; .*expected"
     ):
         play(lambda: install.install(given, "w1"), machine)
     assert phases(tools) == ["disko,install", "reboot"]

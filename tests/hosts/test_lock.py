@@ -46,6 +46,29 @@ def test_commands_on_different_hosts_do_not_wait() -> None:
     asyncio.run(scene())
 
 
+def test_many_commands_at_once_make_and_remove_the_folder_without_a_fault(tmp_path: Path) -> None:
+    program = textwrap.dedent(
+        """
+        import asyncio, os, sys, tempfile
+        from keystone.hosts.context import host_lock
+        tempfile.tempdir = os.environ["FOLDER"]
+        async def main():
+            for _ in range(300):
+                async with host_lock("site", sys.argv[1]):
+                    pass
+        asyncio.run(main())
+        """
+    )
+    environment = {**os.environ, "FOLDER": str(tmp_path)}
+    running = [
+        subprocess.Popen([sys.executable, "-c", program, name], env=environment, stderr=subprocess.PIPE, text=True)
+        for name in ("w1", "w2", "w1")
+    ]
+    ended = [(each.communicate()[1], each.returncode) for each in running]
+    assert [code for _, code in ended] == [0, 0, 0], ended[0][0][-500:]
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_wait_is_bounded() -> None:
     async def scene() -> None:
         async with host_lock("site", "w1"), host_lock("site", "w1", limit=0.3):
