@@ -290,8 +290,9 @@ def known_keys(context: Context, expected: Expected) -> dict[str, str]:
     return keys
 
 
-async def observe(context: Context, expected: Expected, *, limit: float = CONNECT_TRIES_SECONDS) -> Seen:
+async def observe(context: Context, expected: Expected, *, limit: float | None = None) -> Seen:
     """Looks at the machine; writes nothing. A machine that is just booting gets `limit` seconds."""
+    limit = CONNECT_TRIES_SECONDS if limit is None else limit
     target = context.target(expected.host)
     keys = known_keys(context, expected)
     operator = context.identities.operator_key().private

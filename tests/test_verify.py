@@ -1,0 +1,205 @@
+"""keystone/verify.py and its commands, against scripted machines."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from keystone import verify
+from keystone.commands import kubeconfig as command
+from keystone.commands.verify import table
+from keystone.errors import KeystoneError
+from keystone.hosts.context import Context
+from keystone.verify import Report
+from tests.hosts.machines import Fake, Script, context, installed, play
+
+ADDRESSES = {"primer": "100.64.0.1", "w1": "100.64.0.2", "w2": "100.64.0.3"}
+
+
+def node(name: str, role: str, *, ready: str = "True", control_plane: bool | None = None) -> dict[str, Any]:
+    labels = {"keystone.internal/role": role}
+    if role == "primer" if control_plane is None else control_plane:
+        labels["node-role.kubernetes.io/control-plane"] = "true"
+    conditions = [{"type": "Ready", "status": ready, "message": "kubelet stopped"}]
+    return {"metadata": {"name": name, "labels": labels}, "status": {"conditions": conditions}}
+
+
+NODES = [node("primer", "primer"), node("w1", "agent"), node("w2", "agent")]
+
+
+class Silent(Fake):
+    """A machine whose `tailscale nc` never ends: the mesh drops what it refuses."""
+
+    async def _handle(self, process: Any) -> None:
+        if "tailscale nc" in (process.command or ""):
+            await asyncio.sleep(20)
+        await super()._handle(process)
+
+
+def good(given: Context, name: str) -> Fake:
+    tag = given.settings.tag_of(name)
+    status = {"BackendState": "Running", "Self": {"PublicKey": "k", "Tags": [tag], "TailscaleIPs": [ADDRESSES[name]]}}
+    script: Script = {
+        "tailscale status": json.dumps(status),
+        "tailscale ping": "pong from w (100.64.0.9) via 127.0.0.1:1 in 1ms\n",
+        "kubectl": "ok",
+        "kubectl get nodes": json.dumps({"items": NODES}),
+        "headscale nodes list": json.dumps([{"id": 1, "given_name": "w1", "tags": ["tag:agent"]}]),
+        "headscale policy check": "",
+    }
+    for other, address in ADDRESSES.items():
+        name_of = given.settings.mesh.name_of(other)
+        script[f"tailscale dns query {name_of}"] = (
+            f"Response code: RCodeSuccess\n\n{name_of}. 5 ClassINET TypeA {address}\n"
+        )
+    fake = installed(given, name, script)
+    return Silent(name, fake.address, fake.key, script)
+
+
+def checked(change: Callable[[dict[str, Fake]], None] = lambda _fakes: None) -> Report:
+    given = context()
+    fakes = {name: good(given, name) for name in ADDRESSES}
+    change(fakes)
+    return play(lambda: verify.verify(given), *fakes.values())
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verify, "SILENCE_SECONDS", 0.4)
+
+
+def failed(report: Report) -> list[tuple[str, str, str]]:
+    return [(check.group, check.name, check.detail) for check in report.checks if not check.ok]
+
+
+def test_a_good_cluster_holds_with_every_ordered_pair_pinged() -> None:
+    report = checked()
+    assert failed(report) == []
+    assert report.ok
+    counts = {group: len(checks) for group, checks in report.groups()}
+    assert counts["mesh ping"] == 6
+    assert counts["host answers"] == counts["node ready"] == counts["mesh refuses"] == 3
+    assert counts["API over the mesh"] == 2
+    assert report.not_run == ["mount test: not run (the stack file has no storage)"]
+
+
+def test_a_node_without_kubelet_says_that_no_mount_was_tried() -> None:
+    fake = [NODES[0] | {"metadata": NODES[0]["metadata"] | {"annotations": {"kwok.x-k8s.io/node": "fake"}}}, *NODES[1:]]
+    report = checked(lambda fakes: fakes["primer"].script.update({"kubectl get nodes": json.dumps({"items": fake})}))
+    assert report.not_run == ["mount test: not run (no kubelet)"]
+
+
+def test_a_host_that_does_not_answer_fails() -> None:
+    report = checked(lambda fakes: fakes.pop("w2") and None)
+    [(group, name, detail), *_] = failed(report)
+    assert (group, name) == ("host answers", "w2")
+    assert "no SSH session" in detail
+
+
+@pytest.mark.parametrize(
+    ("host", "script", "group", "message"),
+    [
+        ("w1", {"tailscale ping": (1, "timeout")}, "mesh ping", "timeout"),
+        ("w1", {"tailscale dns query": "Response code: RCodeNameError\n"}, "mesh name", "does not give"),
+        ("w1", {"tailscale status": '{"BackendState": "NeedsLogin"}'}, "mesh joined", "state NeedsLogin"),
+        ("primer", {"headscale policy check": (1, "test failed: tag:agent")}, "mesh policy", "test failed: tag:agent"),
+        ("primer", {"kubectl get --raw /readyz": (1, "etcd failed")}, "API", "etcd failed"),
+        ("w1", {"kubectl": (1, "no route")}, "API over the mesh", "no route"),
+    ],
+)
+def test_what_does_not_hold_is_named(host: str, script: Script, group: str, message: str) -> None:
+    def spoil(fakes: dict[str, Fake]) -> None:
+        for start in [*fakes[host].script]:
+            if any(start.startswith(given) for given in script):
+                del fakes[host].script[start]
+        fakes[host].script.update(script)
+
+    report = checked(spoil)
+    assert not report.ok
+    assert group in {found for found, _, _ in failed(report)}
+    assert message in str(failed(report))
+
+
+@pytest.mark.parametrize(
+    ("nodes", "group", "message"),
+    [
+        (NODES[:2], "node ready", "there is no such node"),
+        ([*NODES[:2], node("w2", "agent", ready="Unknown")], "node ready", "not Ready: kubelet stopped"),
+        ([*NODES[:2], node("w2", "server")], "node ready", "its labels say 'server'"),
+        ([*NODES[:2], node("w2", "agent", control_plane=True)], "node ready", "control plane True; expected agent"),
+        ([*NODES, node("w9", "agent")], "nodes", "nodes that the stack file does not have: w9"),
+    ],
+)
+def test_a_wrong_node_is_named(nodes: list[dict[str, Any]], group: str, message: str) -> None:
+    said = json.dumps({"items": nodes})
+    report = checked(lambda fakes: fakes["primer"].script.update({"kubectl get nodes": said}))
+    assert [(found, message in detail) for found, _, detail in failed(report)] == [(group, True)]
+
+
+@pytest.mark.parametrize("answer", ["", (1, "connection refused")])
+def test_a_port_that_must_be_closed_and_answers_fails_even_by_refusing(answer: Any) -> None:
+    def open_up(fakes: dict[str, Fake]) -> None:
+        opened = installed(context(), "w1", fakes["w1"].script | {"tailscale nc": answer})
+        fakes["w1"] = opened
+
+    [(group, name, detail)] = failed(checked(open_up))
+    assert (group, name) == ("mesh refuses", "w1 -> w2 tcp:2222")
+    assert "the mesh let it through" in detail
+
+
+def test_the_closed_port_is_one_that_no_rule_opens() -> None:
+    report = checked()
+    [checks] = [checks for group, checks in report.groups() if group == "mesh refuses"]
+    assert [check.name for check in checks] == ["primer -> w1 tcp:2222", "w1 -> w2 tcp:2222", "w2 -> primer tcp:2222"]
+
+
+def test_a_report_without_checks_proves_nothing() -> None:
+    assert not Report().ok
+
+
+def test_the_table_shows_a_line_per_group_and_each_failure() -> None:
+    report = checked(lambda fakes: fakes["primer"].script.update({"headscale policy check": (1, "bad")}))
+    assert table(report).row_count == len(list(report.groups())) + 1
+    document = json.loads(report.as_json())
+    assert document["ok"] is False
+    assert {"group", "name", "ok", "seconds", "detail"} == set(document["checks"][0])
+
+
+OURS = yaml.safe_dump(
+    {
+        "clusters": [{"name": "site", "cluster": {"server": "https://new"}}],
+        "users": [{"name": "site", "user": {}}],
+        "contexts": [{"name": "site", "context": {"cluster": "site", "user": "site"}}],
+        "current-context": "site",
+    }
+)
+
+
+def test_a_merge_keeps_other_clusters_and_replaces_ours(tmp_path: Path) -> None:
+    file = tmp_path / ".kube" / "config"
+    command.merge_into(file, OURS)
+    kept = yaml.safe_load(file.read_text())
+    kept["clusters"] = [
+        {"name": "other", "cluster": {"server": "https://other"}},
+        {"name": "site", "cluster": {"server": "https://old"}},
+    ]
+    file.write_text(yaml.safe_dump(kept))
+    assert command.merge_into(file, OURS) == "site"
+    merged = yaml.safe_load(file.read_text())
+    assert [entry["cluster"]["server"] for entry in merged["clusters"]] == ["https://other", "https://new"]
+    assert merged["current-context"] == "site"
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert [each.name for each in file.parent.iterdir()] == ["config"]
+
+
+@pytest.mark.parametrize(("text", "message"), [("- a\n", "is not a kubeconfig"), ("a: [", "is not YAML")])
+def test_a_file_that_is_no_kubeconfig_is_left_as_it_is(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "config"
+    file.write_text(text)
+    with pytest.raises(KeystoneError, match=message):
+        command.merge_into(file, OURS)
+    assert file.read_text() == text
