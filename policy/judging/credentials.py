@@ -1,0 +1,127 @@
+"""Finds texts that look like credentials: detect-secrets' detectors, and the formats of what this program deals with.
+
+Only the kind of a find is ever returned, never its text. Entropy alone convicts nobody: host keys, digests and hashes
+are as random as tokens. It counts where the name says that the value is a credential.
+"""
+
+import base64
+import binascii
+import math
+import re
+from collections import Counter
+from functools import cache, lru_cache
+from typing import Any
+
+FORMATS = {
+    "AWS access key": r"\b(?:A3T[A-Z0-9]|ABIA|ACCA|AKIA|ASIA)[0-9A-Z]{16}\b",
+    "Cloudflare token": r"\bcf(?:k|ut|at)_[A-Za-z0-9]{40,}",
+    "Cloudflare origin CA key": r"\bv1\.0-[0-9a-f]{24}-[0-9a-f]{100,}",
+    "Cloudflare tunnel token": r"\beyJhIjoi[A-Za-z0-9+/_=-]{60,}",
+    "mesh key": r"\b(?:hskey|tskey)-(?:auth|api|client|scim|webhook)-[A-Za-z0-9_-]{12,}",
+    "mesh private key": r"\bprivkey:[0-9a-f]{64}",
+    "age key": r"\bAGE-SECRET-KEY-(?:PQ-)?1[0-9A-Z]{40,}",
+    "k3s token": r"\bK10[0-9a-f]{64}::[^\s:'\"]+:[^\s'\"]{8,}",
+    "k3s bootstrap token": r"\bK10[0-9a-f]{64}::[a-z0-9]{6}\.[a-z0-9]{16}\b",
+    "GitHub token": r"\b(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9]{22}_[A-Za-z0-9]{59})",
+    "private key": r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----",
+}
+_FORMATS = {kind: re.compile(pattern) for kind, pattern in FORMATS.items()}
+# A cheap look first: a text without any of these holds none of the library's formats either.
+_HINT = re.compile(
+    r"[A-Za-z0-9+/_-]{16,}|BEGIN|://[^/\s]*:[^/\s]*@|[pP][aA][sS][sS]|[sS][eE][cC][rR][eE][tT]|[=:]\s*['\"]"
+)
+_PLUGINS = (
+    ("aws", "AWSKeyDetector"),
+    ("azure_storage_key", "AzureStorageKeyDetector"),
+    ("basic_auth", "BasicAuthDetector"),
+    ("discord", "DiscordBotTokenDetector"),
+    ("github_token", "GitHubTokenDetector"),
+    ("gitlab_token", "GitLabTokenDetector"),
+    ("jwt", "JwtTokenDetector"),
+    ("keyword", "KeywordDetector"),
+    ("mailchimp", "MailchimpDetector"),
+    ("npm", "NpmDetector"),
+    ("openai", "OpenAIDetector"),
+    ("private_key", "PrivateKeyDetector"),
+    ("pypi_token", "PypiTokenDetector"),
+    ("sendgrid", "SendGridDetector"),
+    ("slack", "SlackDetector"),
+    ("square_oauth", "SquareOAuthDetector"),
+    ("stripe", "StripeDetector"),
+    ("telegram_token", "TelegramBotTokenDetector"),
+    ("twilio", "TwilioKeyDetector"),
+)
+
+_PASSWORD = re.compile(r"(?:^|_)(?:password|passwd|passphrase|pwd)$")
+_TOKEN = re.compile(
+    r"(?:^|_)(?:(?:auth|api|access|bearer|tunnel|bot|deploy|join|agent|server)_?token|token"
+    r"|(?:api|access|private|secret|auth|encryption|signing|global|noise|master)_?(?:access_)?key|secret|client_?secret"
+    r"|credentials?)$"
+)
+_REFERENCE = re.compile(r"^\$[({A-Z]|^\{\{|^/|^\./|^file:|^(?:https?|arn|ssm|op|vault|ref\+):|^<.*>$|^\*+$")
+_NAME = re.compile(r"^[a-z]{2,}\d{0,3}(?:[-._/][a-z0-9]{1,16})*$")
+_WORDS_OF_NO = {"", "true", "false", "none", "null", "yes", "no", "changeme-see-secret"}
+MIN_TOKEN, MIN_ENTROPY = 16, 3.0  # characters; bits per character
+
+
+@cache
+def _detectors() -> tuple[Any, ...]:
+    from importlib import import_module
+
+    return tuple(getattr(import_module(f"detect_secrets.plugins.{file}"), name)() for file, name in _PLUGINS)
+
+
+def warm() -> None:
+    """Load the library, which takes half a second, while the engine still starts the program."""
+    _detectors()
+
+
+@lru_cache(maxsize=8192)
+def known(text: str) -> str:
+    """The kind of credential that a text holds, by its format; "" for none."""
+    for kind, pattern in _FORMATS.items():
+        if pattern.search(text):
+            return kind
+    if not _HINT.search(text):
+        return ""
+    for line in text.splitlines():
+        for detector in _detectors():
+            for found in detector.analyze_string(line):
+                if not (detector.secret_type == "Secret Keyword" and _harmless(found)):
+                    return str(detector.secret_type)
+    return ""
+
+
+def named(name: str, text: str) -> str:
+    """The kind of credential that a value is by its name and its look; "" for none."""
+    word = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[-.\s]", "_", name).lower()
+    value = text.strip()
+    if word.startswith(("existing_", "public_")) or _harmless(value):
+        return ""
+    if _PASSWORD.search(word):
+        return "password"
+    if _TOKEN.search(word) and len(value) >= MIN_TOKEN and not _NAME.match(value) and _entropy(value) >= MIN_ENTROPY:
+        return "random value under a credential's name"
+    return ""
+
+
+def find(name: str, text: str) -> str:
+    """The kind of credential that a named value is or holds; "" for none."""
+    return named(name, text) or known(text)
+
+
+def decoded(text: str) -> str:
+    """The text behind base64, or the text itself where it is none."""
+    try:
+        return base64.b64decode(text, validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError, ValueError):
+        return text
+
+
+def _harmless(value: str) -> bool:
+    return value.lower() in _WORDS_OF_NO or bool(_REFERENCE.search(value))
+
+
+def _entropy(text: str) -> float:
+    counts = Counter(text)
+    return -sum(n / len(text) * math.log2(n / len(text)) for n in counts.values())

@@ -1,0 +1,118 @@
+"""A resource as the rules see it: inputs by path, options, provider and parent."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeGuard
+from urllib.parse import urlsplit
+
+
+@dataclass(kw_only=True)
+class Resource:
+    """One resource. Reading a value that a preview cannot know yet raises the SDK's UnknownValueError."""
+
+    kind: str
+    name: str
+    urn: str
+    props: Mapping[str, Any]
+    protect: bool = False
+    provider: str = ""
+    """Name of its provider; the engine calls the ambient ones default_..."""
+    provider_props: Mapping[str, Any] = field(default_factory=dict)
+    parent: Resource | None = None
+    """The component it lies in, with that one's inputs, when the engine has shown it."""
+    dependencies: list[Resource] = field(default_factory=list)
+    """Only known to stack rules."""
+
+    def at(self, path: str) -> Any:
+        """The value at a dotted path; None where something on the way is missing. Numbers index lists."""
+        return read(self.props, path)
+
+    def each(self, path: str) -> Iterator[tuple[str, Any]]:
+        """The items of the list at a path, each with its own path. One item alone counts as a list of one."""
+        value = self.at(path)
+        if is_list(value):
+            for index in range(len(value)):
+                yield f"{path}.{index}", value[index]
+        elif value is not None:
+            yield path, value
+
+
+def words(path: str) -> list[str]:
+    """The steps of a path; a dot inside of a key is written as \\."""
+    if "\\" not in path:
+        return path.split(".")
+    return [word.replace("\\.", ".") for word in re.split(r"(?<!\\)\.", path)]
+
+
+def read(value: Any, path: str) -> Any:
+    """The value at a dotted path below a mapping or list; None where something on the way is missing."""
+    for word in words(path):
+        if is_map(value):
+            value = value.get(word)
+        elif is_list(value) and word.isdigit() and int(word) < len(value):
+            value = value[int(word)]
+        else:
+            return None
+    return value
+
+
+def is_map(value: Any) -> TypeGuard[Mapping[str, Any]]:
+    """True for the SDK's proxies too, which are no dicts."""
+    return isinstance(value, Mapping)
+
+
+def is_list(value: Any) -> TypeGuard[Sequence[Any]]:
+    return isinstance(value, Sequence) and not isinstance(value, str)
+
+
+def is_true(value: Any) -> bool:
+    """True as a boolean, or as the text that some providers and CSI drivers want."""
+    return value is True or value == "true"
+
+
+def strings(value: Any, path: str = "") -> Iterator[tuple[str, str, str]]:
+    """Every text below a value: (path, its own key, text)."""
+    if is_map(value):
+        for key in value:
+            yield from strings(value[key], f"{path}.{key}" if path else str(key))
+    elif is_list(value):
+        for index in range(len(value)):
+            yield from strings(value[index], f"{path}.{index}")
+    elif isinstance(value, str):
+        steps = [word for word in path.split(".") if not word.isdigit()]
+        yield path, steps[-1] if steps else "", value
+
+
+def maps(value: Any, path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every mapping below a value, itself first, with its path."""
+    if is_map(value):
+        yield path, value
+        for key in value:
+            yield from maps(value[key], f"{path}.{key}" if path else str(key))
+    elif is_list(value):
+        for index in range(len(value)):
+            yield from maps(value[index], f"{path}.{index}")
+
+
+def document(value: Any) -> Any:
+    """A value that may come as JSON text, as IAM documents and a provider's structured inputs do.
+
+    Raises ValueError where the text is no JSON: what cannot be read cannot be judged.
+    """
+    return json.loads(value) if isinstance(value, str) else value
+
+
+def is_loopback(address: Any) -> bool:
+    """Whether a URL, or an address alone, is on this machine. A name never counts: it may lead anywhere."""
+    if not isinstance(address, str) or not address:
+        return False
+    try:
+        host = urlsplit(address).hostname if "//" in address else address
+        return ipaddress.ip_address(host or "").is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,1 @@
+"""The rules, one topic per file. Each file ends with its list RULES."""

@@ -1,0 +1,46 @@
+"""Charts: their name, version and values, whichever engine delivers them. No rules here."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from judging.kinds import custom, sdk
+from judging.resource import Resource, document, is_map
+
+FLUX = custom("helm.toolkit.fluxcd.io/v2", "HelmRelease")
+ARGO = custom("argoproj.io/v1alpha1", "Application")
+HELM = (*sdk("pulumi_kubernetes.helm.v3", "Release"), *sdk("pulumi_kubernetes.helm.v4", "Chart"))
+CHARTS = (*FLUX, *ARGO, *HELM)
+
+
+def name(it: Resource) -> str:
+    """The chart's name without its repository; "" where it is none (a Kustomize application)."""
+    if it.kind in FLUX:
+        found = it.at("spec.chart.spec.chart") or it.at("spec.chartRef.name")
+    elif it.kind in ARGO:
+        found = it.at("spec.source.chart")
+    else:
+        found = it.at("chart")
+    return str(found or "").rstrip("/").rpartition("/")[2]
+
+
+def version(it: Resource) -> Any:
+    """What it is pinned to. A Flux chartRef has its version in the source, which has a rule of its own."""
+    if it.kind in FLUX:
+        return it.at("spec.chart.spec.version")
+    return it.at("spec.source.targetRevision") if it.kind in ARGO else it.at("version")
+
+
+def values(it: Resource) -> tuple[str, Mapping[str, Any]]:
+    """(path, values). Texts of values are refused by raising ValueError: they are not read here."""
+    if it.kind in FLUX:
+        path, found = "spec.values", it.at("spec.values")
+    elif it.kind in ARGO:
+        path, found = "spec.source.helm.valuesObject", it.at("spec.source.helm.valuesObject")
+        if found is None and (it.at("spec.source.helm.values") or it.at("spec.source.helm.parameters")):
+            raise ValueError("values as text")
+    else:
+        path, found = "values", it.at("values")
+    found = document(found) if found is not None else {}
+    if not is_map(found):
+        raise ValueError("values are no map")
+    return path, found

@@ -1,0 +1,206 @@
+"""No credential in anything that is stored in plain text: Secrets' static keys, ConfigMaps, environments, commands."""
+
+import re
+from typing import Any
+
+from judging.credentials import decoded, find, known
+from judging.kinds import custom, sdk
+from judging.resource import Resource, is_map, strings
+from judging.rule import ABSENT, CRITICAL, HIGH, Finding, Findings, rule
+
+from rules import charts, workloads
+
+LOCAL = sdk("pulumi_command.local", "Command")
+REMOTE = sdk("pulumi_command.remote", "Command")
+LINES = ("create", "update", "delete")
+MACHINES = sdk("pulumi_aws.ec2", "LaunchTemplate", "Instance", "SpotInstanceRequest", "LaunchConfiguration")
+NODE_CLASS = custom("karpenter.k8s.aws/v1", "EC2NodeClass")
+USER_DATA = ("userData", "userDataBase64", "spec.userData")
+# Put together here so that no scanner of this repository takes it for a real one.
+SAMPLE = "ghp_" + "A1b2C3d4E5f6" * 3
+SAMPLE_LINE = f"export GITHUB_TOKEN={SAMPLE}"
+HIDDEN = "it would be stored and shown in plain text"
+
+
+@rule(
+    "secret-no-static-key",
+    "No Kubernetes Secret carries a static key of a cloud, of the mesh or of the cluster",
+    sdk("pulumi_kubernetes.core.v1", "Secret", "SecretPatch"),
+    CRITICAL,
+    cure="Let the workload get a short-lived token itself (web identity, External Secrets), or seal the value",
+    reference="OWASP Kubernetes Top Ten 2022, K08",
+    guards={"stringData.key": (SAMPLE, "AKIA" + "IOSFODNN7EXAMPLE"), "data.key": ("QUtJQUlPU0ZPRE5ON0VYQU1QTEU=",)},
+)
+def secret(it: Resource) -> Findings:
+    for field in ("data", "stringData"):
+        for path, _, text in strings(it.at(field), field):
+            kind = known(decoded(text) if field == "data" else text)
+            # A TLS key or a tunnel's token has to lie in a Secret: that is what its reader takes.
+            if kind and kind.lower() not in ("private key", "cloudflare tunnel token", "secret keyword"):
+                yield Finding(path, f"a credential ({kind})", "a static key never ends and is copied with its Secret")
+
+
+def _plain(it: Resource, *paths: str) -> Findings:
+    for start in paths:
+        for path, key, text in strings(it.at(start), start):
+            kind = find(key, text)
+            if kind:
+                yield Finding(path, f"a credential ({kind})", HIDDEN)
+
+
+@rule(
+    "config-map-no-credentials",
+    "No ConfigMap carries a credential",
+    sdk("pulumi_kubernetes.core.v1", "ConfigMap", "ConfigMapPatch"),
+    HIGH,
+    cure="Put it into a Secret that is sealed or comes from External Secrets",
+    reference="OWASP Kubernetes Top Ten 2022, K08",
+    guards={"data.TOKEN": (SAMPLE,), "data.password": ("hunter2-hunter2",)},
+)
+def config_map(it: Resource) -> Findings:
+    yield from _plain(it, "data")
+    for path, key, text in strings(it.at("binaryData"), "binaryData"):
+        kind = find(key, decoded(text))
+        if kind:
+            yield Finding(path, f"a credential ({kind})", HIDDEN)
+
+
+@rule(
+    "environment-no-credentials",
+    "No container gets a credential as a plain environment variable or argument",
+    workloads.WORKLOADS,
+    HIGH,
+    cure="Mount it as a file from a Secret",
+    reference="CIS Kubernetes 1.8, 5.4.1",
+    guards={
+        "spec.template.spec.containers.0.env.0": ({"name": "API_TOKEN", "value": SAMPLE},),
+        "spec.template.spec.containers.0.args": ([f"--token={SAMPLE}"],),
+        "spec.containers.0.env.0": ({"name": "API_TOKEN", "value": SAMPLE},),
+    },
+)
+def environment(it: Resource) -> Findings:
+    for path, container in workloads.containers(it):
+        variables: Any = container.get("env") or []
+        for index in range(len(variables)):
+            kind = find(str(variables[index].get("name")), str(variables[index].get("value") or ""))
+            if kind:
+                yield Finding(f"{path}.env.{index}.value", f"a credential ({kind})", HIDDEN)
+        for field in ("command", "args"):
+            for place, _, text in strings(container.get(field), f"{path}.{field}"):
+                kind = known(text)
+                if kind:
+                    yield Finding(place, f"a credential ({kind})", HIDDEN)
+
+
+@rule(
+    "user-data-no-credentials",
+    "No machine's user data carries a credential",
+    (*MACHINES, *NODE_CLASS),
+    CRITICAL,
+    cure="Let the machine read it from SSM with its instance role",
+    reference="OWASP Top 10 2021, A07",
+    guards={"userData": (SAMPLE_LINE,), "spec.userData": (SAMPLE_LINE,)},
+)
+def user_data(it: Resource) -> Findings:
+    for path in USER_DATA:
+        value = it.at(path)
+        if isinstance(value, str):
+            kind = known(decoded(value)) or known(value)
+            if kind:
+                yield Finding(path, f"with a credential ({kind})", "whoever may describe the machine reads it")
+
+
+@rule(
+    "command-no-credentials",
+    "No command line and no command's environment carries a credential",
+    (*LOCAL, *REMOTE),
+    CRITICAL,
+    cure="Give it by stdin, as a secret",
+    reference="OWASP Top 10 2021, A07",
+    guards={
+        "create": (f"login --token {SAMPLE}",),
+        "update": (f"login --token {SAMPLE}",),
+        "environment.API_TOKEN": (SAMPLE,),
+    },
+)
+def command(it: Resource) -> Findings:
+    for key in LINES:
+        value = it.at(key)
+        kind = known(value) if isinstance(value, str) else ""
+        if kind:
+            yield Finding(
+                key, f"with a credential ({kind})", "command lines are stored, logged and seen by every process"
+            )
+    yield from _plain(it, "environment")
+
+
+@rule(
+    "command-input-hidden",
+    "A command whose standard input is a secret does not print its results into the log",
+    LOCAL,
+    HIGH,
+    cure='Set logging to "stderr" or "none"',
+    reference="OWASP Top 10 2021, A09",
+    guards={"logging": ("stdout", "stdoutAndStderr", ABSENT)},
+)
+def command_log(it: Resource) -> Findings:
+    if it.at("stdin") is not None and it.at("logging") not in ("stderr", "none"):
+        yield Finding("logging", str(it.at("logging") or "not set"), "results of a secret input may be secret")
+
+
+@rule(
+    "chart-no-credentials",
+    "No chart's values carry a credential",
+    charts.CHARTS,
+    CRITICAL,
+    cure="Name an existing Secret in the values",
+    reference="OWASP Kubernetes Top Ten 2022, K08",
+    guards={"spec.values.apiToken": (SAMPLE,), "spec.values.adminPassword": ("hunter2-hunter2",)},
+)
+def chart(it: Resource) -> Findings:
+    path, values = charts.values(it)
+    for place, key, text in strings(values, path):
+        kind = find(key, text)
+        if kind:
+            yield Finding(place, f"a credential ({kind})", HIDDEN)
+
+
+_MINTS = re.compile(r"preauthkeys?\s+create\b[^\n;&|]*")
+
+
+@rule(
+    "mesh-key-short-lived",
+    "Mesh keys are single use, or ephemeral with an expiry of at most a day",
+    (*LOCAL, *REMOTE, *workloads.WORKLOADS, *MACHINES, *NODE_CLASS),
+    HIGH,
+    cure="Leave --reusable out, or add --ephemeral and --expiration 24h or less",
+    reference="OWASP Top 10 2021, A07",
+    guards={
+        "create": (
+            "headscale preauthkeys create --user 1 --reusable --expiration 24h",
+            "headscale preauthkeys create --user 1 --reusable --ephemeral",
+            "headscale preauthkeys create --user 1 --expiration 8760h",
+        )
+    },
+)
+def mesh_key(it: Resource) -> Findings:
+    texts = [(path, value) for path in (*LINES, *USER_DATA) if isinstance(value := it.at(path), str)]
+    if it.kind in workloads.WORKLOADS:
+        path, spec = workloads.pod(it)
+        texts = [(place, text) for place, _, text in strings(spec, path)] if is_map(spec) else []
+    for path, text in texts:
+        for found in _MINTS.findall(decoded(text)):
+            hours = _hours(found)
+            if "--reusable" in found and ("--ephemeral" not in found or hours is None):
+                yield Finding(path, "a reusable mesh key", "such a key must be ephemeral and expire")
+            if hours is not None and hours > 24:
+                yield Finding(path, f"a mesh key of {hours:g} h", "at most 24 h")
+
+
+def _hours(line: str) -> float | None:
+    found = re.search(r"(?:--expiration|-e)[= ](\d+)([smhdwy])", line)
+    units = {"s": 1 / 3600, "m": 1 / 60, "h": 1.0, "d": 24.0, "w": 168.0, "y": 8760.0}
+    return float(found[1]) * units[found[2]] if found else None
+
+
+RULES = (secret, config_map, environment, user_data, command, command_log, chart, mesh_key)

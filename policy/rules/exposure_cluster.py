@@ -1,0 +1,184 @@
+"""What of the cluster can be reached, and how far a pod can reach."""
+
+from judging.kinds import sdk
+from judging.resource import Resource, is_map, maps
+from judging.rule import ABSENT, CRITICAL, HIGH, MEDIUM, Finding, Findings, rule, show
+
+from rules import charts, workloads
+
+LEVEL = "pod-security.kubernetes.io/enforce"
+ESCAPED = LEVEL.replace(".", "\\.")
+POOL_KEYS = (
+    "keystone.internal/pool",
+    "pool",
+    "metallb.io/address-pool",
+    "metallb.universe.tf/address-pool",
+    "lbipam.cilium.io/pool",
+)
+OUTSIDE = ("LoadBalancer", "NodePort")
+# The namespaces whose pods need the host, each with the reason. Nothing else may be privileged.
+PRIVILEGED = {
+    "kube-system": "the network plugin and k3s' own add-ons work in the host's network",
+    "rook-ceph": "OSDs open raw disks",
+    "metallb-system": "the speaker answers ARP in the host's network",
+    "longhorn-system": "the manager mounts volumes on the host",
+    "openebs": "the node plugin mounts volumes on the host",
+    "local-path-storage": "helper pods make folders on the host",
+    "aws-ebs-csi-driver": "the node plugin mounts volumes on the host",
+    "aws-efs-csi-driver": "the node plugin mounts volumes on the host",
+    "observability": "node exporter and the log agent read the host's files",
+    "monitoring": "node exporter reads the host's files",
+    "istio-system": "the CNI plugin sets up pods' network from the host",
+    "linkerd-cni": "the CNI plugin sets up pods' network from the host",
+}
+HOST_NAMESPACES = ("hostNetwork", "hostPID", "hostIPC")
+EVERYBODY = ("system:anonymous", "system:unauthenticated", "system:authenticated")
+
+
+def _pool(metadata: object) -> bool:
+    """Whether labels or annotations name a load-balancer pool."""
+    if not is_map(metadata):
+        return False
+    found = {**(metadata.get("labels") or {}), **(metadata.get("annotations") or {})}  # type: ignore[attr-defined]
+    return any(found.get(key) for key in POOL_KEYS)
+
+
+@rule(
+    "service-pool-named",
+    "A Service that is reachable from outside belongs to a named pool",
+    sdk("pulumi_kubernetes.core.v1", "Service", "ServicePatch"),
+    HIGH,
+    cure=f"Make the type ClusterIP, or name the pool by the label {POOL_KEYS[0]}",
+    reference="OWASP Kubernetes Top Ten 2022, K07",
+    guards={"spec.type": ("LoadBalancer", "NodePort"), "spec.externalIPs": (["203.0.113.9"],)},
+)
+def service(it: Resource) -> Findings:
+    kind = it.at("spec.type")
+    if kind in OUTSIDE and not _pool(it.at("metadata")):
+        yield Finding("spec.type", show(kind), "it takes an address without a named pool")
+    if it.at("spec.externalIPs"):
+        yield Finding("spec.externalIPs", "set", "it takes over addresses of others")
+
+
+@rule(
+    "chart-service-pool-named",
+    "A Service that a chart makes reachable from outside belongs to a named pool",
+    charts.CHARTS,
+    HIGH,
+    cure=f"Make its type ClusterIP in the values, or name the pool by the label {POOL_KEYS[0]} beside it",
+    reference="OWASP Kubernetes Top Ten 2022, K07",
+    guards={"spec.values.service.type": ("LoadBalancer", "NodePort")},
+)
+def chart_service(it: Resource) -> Findings:
+    path, values = charts.values(it)
+    for place, inner in maps(values, path):
+        kind = inner.get("type") if "type" in inner else inner.get("serviceType")
+        if kind in OUTSIDE and not _pool(inner):
+            yield Finding(f"{place}.type", show(kind), "it takes an address without a named pool")
+
+
+@rule(
+    "namespace-pod-security",
+    "Each namespace says how much its pods may do, and only listed ones are privileged",
+    sdk("pulumi_kubernetes.core.v1", "Namespace"),
+    HIGH,
+    cure=f"Label it {LEVEL}: restricted or baseline; a privileged one needs a line with its reason in the rule's list",
+    reference="CIS Kubernetes 1.8, 5.2.1",
+    guards={f"metadata.labels.{ESCAPED}": ("privileged", ABSENT), "metadata.labels": (ABSENT,)},
+)
+def namespace(it: Resource) -> Findings:
+    labels = it.at("metadata.labels") or {}
+    level = labels.get(LEVEL)
+    place = f"metadata.labels[{LEVEL}]"
+    if level == "privileged":
+        # Read only here: a name that is made by the engine is unknown at preview.
+        name = it.at("metadata.name")
+        if name not in PRIVILEGED:
+            yield Finding(place, "privileged", f"the list has no reason for {show(name)}")
+    elif level not in ("restricted", "baseline"):
+        yield Finding(place, show(level), "it must be restricted or baseline")
+
+
+@rule(
+    "workload-not-privileged",
+    "No container is privileged or in a namespace of its host, outside of the listed namespaces",
+    workloads.WORKLOADS,
+    CRITICAL,
+    cure="Leave privileged, hostNetwork, hostPID, hostIPC and hostPath volumes out",
+    reference="CIS Kubernetes 1.8, 5.2.2 to 5.2.5",
+    guards={
+        "spec.template.spec.containers.0.securityContext.privileged": (True,),
+        "spec.template.spec.hostNetwork": (True,),
+        "spec.template.spec.hostPID": (True,),
+        "spec.template.spec.volumes": ([{"name": "root", "hostPath": {"path": "/"}}],),
+        "spec.containers.0.securityContext.privileged": (True,),
+    },
+)
+def workload(it: Resource) -> Findings:
+    if workloads.namespace(it) in PRIVILEGED:
+        return
+    path, spec = workloads.pod(it)
+    for key in HOST_NAMESPACES:
+        if spec.get(key) is True:
+            yield Finding(f"{path}.{key}", "true", "a pod there sees and reaches what its host does")
+    volumes = spec.get("volumes") or []
+    for index in range(len(volumes)):
+        if volumes[index].get("hostPath"):
+            yield Finding(f"{path}.volumes.{index}.hostPath", "set", "the host's files are not a pod's")
+    for place, container in workloads.containers(it):
+        context = container.get("securityContext") or {}
+        if context.get("privileged") is True:
+            yield Finding(f"{place}.securityContext.privileged", "true", "such a container owns its host")
+
+
+@rule(
+    "binding-names-people",
+    "No role is bound to everybody",
+    (
+        *sdk("pulumi_kubernetes.rbac.v1", "ClusterRoleBinding", "RoleBinding"),
+        *sdk("pulumi_kubernetes.rbac.v1", "ClusterRoleBindingPatch", "RoleBindingPatch"),
+    ),
+    CRITICAL,
+    cure="Name users, groups of people, or service accounts",
+    reference="CIS Kubernetes 1.8, 5.1.1",
+    guards={"subjects.0.name": EVERYBODY},
+)
+def binding(it: Resource) -> Findings:
+    for path, one in it.each("subjects"):
+        if one.get("name") in EVERYBODY:
+            # That everybody may ask for a token's issuer is what the cluster's OIDC is for.
+            if it.at("roleRef.name") == "system:service-account-issuer-discovery":
+                continue
+            yield Finding(f"{path}.name", show(one.get("name")), "it gives the role to everybody who reaches the API")
+
+
+@rule(
+    "role-not-everything",
+    "No role gives every verb on every resource",
+    sdk("pulumi_kubernetes.rbac.v1", "ClusterRole", "Role", "ClusterRolePatch", "RolePatch"),
+    HIGH,
+    cure="Name the groups, the resources and the verbs that are needed",
+    reference="CIS Kubernetes 1.8, 5.1.3",
+    guards={"rules.0": ({"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]},)},
+)
+def role(it: Resource) -> Findings:
+    for path, one in it.each("rules"):
+        if "*" in (one.get("resources") or []) and "*" in (one.get("verbs") or []):
+            yield Finding(path, "every verb on every resource", "it may do everything")
+
+
+@rule(
+    "ingress-tls",
+    "An Ingress has TLS",
+    sdk("pulumi_kubernetes.networking.v1", "Ingress", "IngressPatch"),
+    MEDIUM,
+    cure="Give spec.tls the hosts and the Secret with their certificate",
+    reference="OWASP Top 10 2021, A02",
+    guards={"spec.tls": ([], ABSENT)},
+)
+def ingress(it: Resource) -> Findings:
+    if not list(it.each("spec.tls")):
+        yield Finding("spec.tls", "empty", "it would serve plain HTTP")
+
+
+RULES = (service, chart_service, namespace, workload, binding, role, ingress)

@@ -1,0 +1,223 @@
+"""Nothing is lost by mistake: installs and data are protected, deletions not forced, hosts installed by generation."""
+
+import re
+from typing import Any
+
+from judging.kinds import component, custom, sdk
+from judging.resource import Resource, document, is_list, is_loopback, is_map, is_true, strings
+from judging.rule import ABSENT, CRITICAL, HIGH, MEDIUM, Finding, Findings, rule, show
+
+COMMAND = sdk("pulumi_command.local", "Command")
+HOST = component("Host")
+DATA_AWS = (
+    *sdk("pulumi_aws.s3", "Bucket", "BucketV2"),
+    *sdk("pulumi_aws.efs", "FileSystem"),
+    *sdk("pulumi_aws.kms", "Key"),
+    *sdk("pulumi_aws.ebs", "Volume"),
+    *sdk("pulumi_aws.rds", "Instance", "Cluster"),
+    *sdk("pulumi_aws.dynamodb", "Table"),
+)
+DATA_CLUSTER = (
+    *custom("ceph.rook.io/v1", "CephCluster", "CephBlockPool", "CephFilesystem", "CephObjectStore"),
+    *sdk("pulumi_kubernetes.core.v1", "PersistentVolumeClaim"),
+)
+
+
+@rule(
+    "host-protected",
+    "An installed host cannot be removed or reinstalled without taking its protection off first",
+    HOST,
+    CRITICAL,
+    cure="Set protectHosts to true; only hosts on loopback addresses may go without",
+    guards={"protect": (False, ABSENT)},
+)
+def host_protected(it: Resource) -> Findings:
+    if it.at("protect") is not True and not is_loopback(it.at("address")):
+        yield Finding("protect", show(it.at("protect")), "its address is not a loopback address")
+
+
+def _is_install(it: Resource) -> bool:
+    return it.name.startswith("install-") and (it.parent is None or it.parent.kind in HOST)
+
+
+@rule(
+    "install-protected",
+    "The command that installs a host is protected",
+    COMMAND,
+    CRITICAL,
+    cure="Pass protect=True to the install command; only hosts on loopback addresses may go without",
+)
+def install_protected(it: Resource) -> Findings:
+    if not _is_install(it) or it.protect:
+        return
+    if it.parent is None or not is_loopback(it.parent.at("address")):
+        yield Finding("protect", "false", "a slip would wipe a disk")
+
+
+@rule(
+    "install-by-generation",
+    "Only a raised generation installs a host again",
+    COMMAND,
+    CRITICAL,
+    cure="Let triggers hold the host's installGeneration alone, set update, and leave delete out",
+    guards={
+        "triggers": (["sha256:0123"], [1, 2], [1.5], [], ABSENT),
+        "update": (ABSENT,),
+        "delete": ("sgdisk --zap-all /dev/disk/by-id/x",),
+    },
+)
+def install_generation(it: Resource) -> Findings:
+    if not _is_install(it):
+        return
+    triggers = it.at("triggers")
+    found = list(triggers) if is_list(triggers) else []
+    whole = len(found) == 1 and not isinstance(found[0], bool) and isinstance(found[0], int | float)
+    if not whole or found[0] != int(found[0]) or found[0] < 1:
+        yield Finding(
+            "triggers", show(found[0]) if len(found) == 1 else "not one generation", "a change of it wipes a disk"
+        )
+    if not it.at("update"):
+        yield Finding("update", "not set", "any other change would install again")
+    if it.at("delete"):
+        yield Finding("delete", "set", "removing a host from the settings must not touch its disk")
+
+
+@rule(
+    "trigger-by-generation",
+    "No command is replaced by a hash, a time or a secret",
+    (*COMMAND, *sdk("pulumi_command.remote", "Command")),
+    HIGH,
+    cure="Let triggers hold generations; pass a hash by environment, which updates",
+    guards={"triggers": (["sha256:0123"], ["2026-11-21T00:00:00Z"])},
+)
+def triggers(it: Resource) -> Findings:
+    if _is_install(it):
+        return
+    for path, _, _ in strings(it.at("triggers"), "triggers"):
+        yield Finding(path, "a text", "a changed trigger replaces the command")
+
+
+@rule(
+    "data-protected",
+    "What holds data at AWS or in the cluster is protected from deletion",
+    (*DATA_AWS, *DATA_CLUSTER),
+    HIGH,
+    cure="Pass protect=True; only what lies behind a loopback address may go without",
+)
+def data_protected(it: Resource) -> Findings:
+    if not it.protect and not _on_loopback(it):
+        yield Finding("protect", "false", "a slip would delete data")
+
+
+def _on_loopback(it: Resource) -> bool:
+    """Whether the resource's provider talks to this machine alone: data there is a test's."""
+    if it.kind.startswith("aws:"):
+        found = it.provider_props.get("endpoints")
+        parts = document(found) if found else []
+        parts = [parts] if is_map(parts) else parts
+        addresses = [one for part in parts if is_map(part) for one in part.values()]
+        return bool(addresses) and all(map(is_loopback, addresses))
+    kubeconfig: Any = it.provider_props.get("kubeconfig")
+    servers = re.findall(r"""server["']?:\s*["']?(\S+?)["',]*(?:\s|$|})""", kubeconfig or "")
+    return bool(servers) and all(map(is_loopback, servers))
+
+
+@rule(
+    "deletion-not-forced",
+    "No deletion takes contents along",
+    (
+        *sdk("pulumi_aws.s3", "Bucket", "BucketV2"),
+        *sdk("pulumi_aws.ecr", "Repository"),
+        *custom("ceph.rook.io/v1", "CephCluster", "CephFilesystem", "CephObjectStore"),
+    ),
+    HIGH,
+    cure="Leave force_destroy, force_delete and cleanupPolicy.confirmation out; keep pools on deletion",
+    guards={
+        "forceDestroy": (True,),
+        "forceDelete": (True,),
+        "spec.cleanupPolicy.confirmation": ("yes-really-destroy-data",),
+        "spec.preserveFilesystemOnDelete": (False, ABSENT),
+        "spec.preservePoolsOnDelete": (False, ABSENT),
+    },
+)
+def forced(it: Resource) -> Findings:
+    for key in ("forceDestroy", "forceDelete", "spec.cleanupPolicy.confirmation"):
+        if it.at(key):
+            yield Finding(key, show(it.at(key)), "a deletion must fail while there is data")
+    keep = {"CephFilesystem": "spec.preserveFilesystemOnDelete", "CephObjectStore": "spec.preservePoolsOnDelete"}
+    key = keep.get(it.kind.rpartition(":")[2])
+    if key and not is_true(it.at(key)):
+        yield Finding(key, show(it.at(key)), "it must be true")
+
+
+@rule(
+    "deletion-protection-on",
+    "Databases, load balancers and tables have their own deletion protection",
+    (
+        *sdk("pulumi_aws.rds", "Instance", "Cluster"),
+        *sdk("pulumi_aws.lb", "LoadBalancer"),
+        *sdk("pulumi_aws.dynamodb", "Table"),
+    ),
+    MEDIUM,
+    cure="Set deletion_protection to true (deletion_protection_enabled of a table, enable_deletion_protection of a balancer)",
+    guards={
+        "deletionProtection": (False, ABSENT),
+        "deletionProtectionEnabled": (False, ABSENT),
+        "enableDeletionProtection": (False, ABSENT),
+    },
+)
+def deletion_protection(it: Resource) -> Findings:
+    keys = {"aws:dynamodb": "deletionProtectionEnabled", "aws:lb": "enableDeletionProtection"}
+    key = keys.get(it.kind.partition("/")[0], "deletionProtection")
+    if it.at(key) is not True:
+        yield Finding(key, show(it.at(key)), "it must be true")
+
+
+@rule(
+    "bucket-versioned",
+    "Buckets keep what is overwritten or deleted",
+    sdk("pulumi_aws.s3", "BucketVersioning", "BucketVersioningV2"),
+    MEDIUM,
+    cure="Set versioning_configuration.status to Enabled",
+    reference="OWASP Top 10 2021, A08",
+    guards={"versioningConfiguration.status": ("Suspended", "Disabled", ABSENT)},
+)
+def versioned(it: Resource) -> Findings:
+    status = it.at("versioningConfiguration.status")
+    if status != "Enabled":
+        yield Finding("versioningConfiguration.status", show(status), "it must be Enabled")
+
+
+@rule(
+    "ceph-replicated",
+    "Ceph keeps more than one copy, on more than one host",
+    custom("ceph.rook.io/v1", "CephBlockPool"),
+    HIGH,
+    cure="Set replicated.size to at least 2 with requireSafeReplicaSize, and failureDomain to host or wider",
+    guards={
+        "spec.replicated.size": (1,),
+        "spec.replicated.requireSafeReplicaSize": (False,),
+        "spec.failureDomain": ("osd",),
+    },
+)
+def replicated(it: Resource) -> Findings:
+    size = it.at("spec.replicated.size")
+    if size is not None and size < 2:
+        yield Finding("spec.replicated.size", show(size), "at least 2")
+    if it.at("spec.replicated.requireSafeReplicaSize") is False:
+        yield Finding("spec.replicated.requireSafeReplicaSize", "false", "it must be true")
+    if it.at("spec.failureDomain") == "osd":
+        yield Finding("spec.failureDomain", "osd", "one host would hold all copies")
+
+
+RULES = (
+    host_protected,
+    install_protected,
+    install_generation,
+    triggers,
+    data_protected,
+    forced,
+    deletion_protection,
+    versioned,
+    replicated,
+)

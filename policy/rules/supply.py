@@ -1,0 +1,210 @@
+"""Where things come from: charts, sources and images are pinned and fetched safely, providers are our own."""
+
+import re
+from typing import Any
+
+from judging.kinds import ANY, custom, sdk
+from judging.resource import Resource, is_map, is_true
+from judging.rule import ABSENT, CRITICAL, HIGH, MEDIUM, Finding, Findings, rule, show
+
+from rules import charts, workloads
+
+EXACT = re.compile(r"^v?\d+\.\d+\.\d+(?:[-+][0-9A-Za-z.+-]+)?$")
+DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
+TAG = re.compile(r":[\w][\w.-]*$")
+SOURCES = custom("source.toolkit.fluxcd.io/v1", "HelmRepository", "OCIRepository", "GitRepository")
+OCI = custom("source.toolkit.fluxcd.io/v1", "OCIRepository")
+REMOTE = sdk("pulumi_command.remote", "Command", "CopyToRemote", "CopyFile")
+CREDENTIALED = ("aws", "kubernetes", "cloudflare")
+# As the engine calls the providers that it makes itself.
+AMBIENT = re.compile(r"default(_[\d_]+)?$")
+AMI_OWNERS = ("427812963091", "self")
+
+
+@rule(
+    "chart-pinned",
+    "A chart has one exact version",
+    charts.CHARTS,
+    HIGH,
+    cure="Take the version from versions.py",
+    reference="OWASP Kubernetes Top Ten 2022, K02",
+    guards={
+        "spec.chart.spec.version": ("*", "^1.0.0", "1.x", "latest", ABSENT),
+        "spec.source.targetRevision": ("HEAD", "1.*", ABSENT),
+        "version": ("latest", ABSENT),
+    },
+)
+def chart(it: Resource) -> Findings:
+    if it.kind in charts.FLUX and it.at("spec.chartRef"):
+        return  # its source is pinned, by a rule of its own
+    if it.kind in charts.ARGO and not it.at("spec.source.chart"):
+        return  # no chart: a folder of the user's own repository
+    if not it.kind.startswith("kubernetes:helm.sh") or it.at("version") is not None or not _local(it.at("chart")):
+        version = charts.version(it)
+        if not isinstance(version, str) or not EXACT.match(version):
+            yield Finding("version", show(version), "it must be one exact version")
+
+
+def _local(chart_name: Any) -> bool:
+    return isinstance(chart_name, str) and chart_name.startswith(("./", "/"))
+
+
+@rule(
+    "source-pinned",
+    "An OCI source has one exact tag or digest",
+    OCI,
+    HIGH,
+    cure="Set ref.digest, or ref.tag to one exact version",
+    reference="OWASP Kubernetes Top Ten 2022, K02",
+    guards={"spec.ref.tag": ("latest", "1", ABSENT), "spec.ref": ({"semver": ">=1.0.0"}, ABSENT)},
+)
+def source(it: Resource) -> Findings:
+    tag, digest = it.at("spec.ref.tag"), it.at("spec.ref.digest")
+    if isinstance(digest, str) and DIGEST.search(f"@{digest}"):
+        return
+    if not isinstance(tag, str) or not EXACT.match(tag):
+        yield Finding("spec.ref", show(tag), "it must have a digest or an exact tag")
+
+
+@rule(
+    "source-over-tls",
+    "Charts and manifests are fetched over TLS or SSH",
+    SOURCES,
+    HIGH,
+    cure="Use an https, oci or ssh URL, and leave insecure out",
+    reference="OWASP Top 10 2021, A08",
+    guards={"spec.url": ("http://charts.example.org",), "spec.insecure": (True,)},
+)
+def source_tls(it: Resource) -> Findings:
+    url = it.at("spec.url")
+    if not isinstance(url, str) or not url.startswith(("https://", "oci://", "ssh://", "git@")):
+        yield Finding("spec.url", show(url), "it must begin with https://, oci:// or ssh://")
+    if is_true(it.at("spec.insecure")):
+        yield Finding("spec.insecure", "true", "what is fetched could be exchanged on the way")
+
+
+@rule(
+    "helm-repository-over-tls",
+    "Charts that Pulumi or Argo CD fetches come over TLS",
+    (*charts.ARGO, *charts.HELM),
+    HIGH,
+    cure="Use an https, oci or ssh URL",
+    reference="OWASP Top 10 2021, A08",
+    guards={
+        "spec.source.repoURL": ("http://charts.example.org",),
+        "repositoryOpts.repo": ("http://charts.example.org",),
+    },
+)
+def helm_tls(it: Resource) -> Findings:
+    for path in ("spec.source.repoURL", "repositoryOpts.repo"):
+        url = it.at(path)
+        if isinstance(url, str) and url.startswith(("http://", "git://", "ftp://")):
+            yield Finding(path, url, "what is fetched could be exchanged on the way")
+
+
+@rule(
+    "image-pinned",
+    "Images that we name are pinned by digest",
+    workloads.WORKLOADS,
+    HIGH,
+    cure="Add @sha256:... to the image's name, from versions.py",
+    reference="OWASP Kubernetes Top Ten 2022, K02",
+    guards={
+        "spec.template.spec.containers.0.image": ("nginx", "nginx:1.27.0", "ghcr.io/x/y:latest"),
+        "spec.containers.0.image": ("nginx:1.27.0",),
+    },
+)
+def image(it: Resource) -> Findings:
+    for path, container in workloads.containers(it):
+        name = container.get("image")
+        if name is None and it.kind.endswith("Patch"):
+            continue  # a patch that leaves the image alone
+        if not isinstance(name, str) or not DIGEST.search(name):
+            yield Finding(f"{path}.image", show(name), "it must end with a digest")
+
+
+@rule(
+    "operand-image-pinned",
+    "An operator's image in a custom resource has an exact tag or a digest",
+    (*custom("ceph.rook.io/v1", "CephCluster"), *custom("vault.banzaicloud.com/v1alpha1", "Vault")),
+    HIGH,
+    cure="Take the image's version from versions.py",
+    reference="OWASP Kubernetes Top Ten 2022, K02",
+    guards={
+        "spec.cephVersion.image": ("quay.io/ceph/ceph", "quay.io/ceph/ceph:latest"),
+        "spec.image": ("hashicorp/vault",),
+    },
+)
+def operand(it: Resource) -> Findings:
+    for path in ("spec.cephVersion.image", "spec.image", "spec.bankVaultsImage"):
+        name = it.at(path)
+        if isinstance(name, str) and not DIGEST.search(name) and (not TAG.search(name) or name.endswith(":latest")):
+            yield Finding(path, name, "it must have an exact tag or a digest")
+
+
+@rule(
+    "host-key-pinned",
+    "A command on another machine checks that machine's host key",
+    REMOTE,
+    CRITICAL,
+    cure="Set host_key in the connection, and in its proxy",
+    reference="OWASP Top 10 2021, A08",
+    guards={"connection.hostKey": ("", ABSENT), "connection.proxy": ({"host": "203.0.113.9"},)},
+)
+def host_key(it: Resource) -> Findings:
+    for path in ("connection", "connection.proxy"):
+        if (path == "connection" or is_map(it.at(path))) and not it.at(f"{path}.hostKey"):
+            yield Finding(f"{path}.hostKey", "not set", "whoever answers would get the command and its input")
+
+
+@rule(
+    "image-of-known-owner",
+    "Machines start from images of ours or of the NixOS project",
+    custom("karpenter.k8s.aws/v1", "EC2NodeClass"),
+    HIGH,
+    cure=f"Give every amiSelectorTerms an owner of {' or '.join(AMI_OWNERS)}, or an id",
+    reference="OWASP Top 10 2021, A08",
+    guards={"spec.amiSelectorTerms.0.owner": ("123456789012", ABSENT), "spec.amiSelectorTerms": ([], ABSENT)},
+)
+def ami(it: Resource) -> Findings:
+    count = 0
+    for path, one in it.each("spec.amiSelectorTerms"):
+        count += 1
+        if not one.get("id") and one.get("owner") not in AMI_OWNERS:
+            yield Finding(f"{path}.owner", show(one.get("owner")), "anybody may publish an image of that name")
+    if not count:
+        yield Finding("spec.amiSelectorTerms", "empty", "it must name the images")
+
+
+@rule(
+    "no-default-provider",
+    "Every resource of a cloud or the cluster uses a provider that the program made",
+    (ANY,),
+    HIGH,
+    cure="Pass a provider of providers.py by providers=[...]",
+    reference="OWASP Top 10 2021, A05",
+)
+def own_provider(it: Resource) -> Findings:
+    package = it.kind.partition(":")[0]
+    if it.kind.startswith("pulumi:providers:"):
+        package = it.kind.rpartition(":")[2]
+        ambient = bool(AMBIENT.match(it.name)) and package in CREDENTIALED
+    else:
+        ambient = package in CREDENTIALED and (not it.provider or AMBIENT.match(it.provider))
+    if ambient:
+        yield Finding("the provider", it.provider or it.name, "it takes whatever account the environment has")
+
+
+@rule(
+    "ami-not-shared",
+    "No image and no snapshot is given to others",
+    sdk("pulumi_aws.ec2", "AmiLaunchPermission", "SnapshotCreateVolumePermission"),
+    MEDIUM,
+    cure="Remove it, or write an exception that names the account",
+    reference="OWASP Top 10 2021, A01",
+)
+def not_shared(it: Resource) -> Findings:
+    yield Finding("the resource", it.kind.rpartition(":")[2], "disks may hold secrets")
+
+
+RULES = (chart, source, source_tls, helm_tls, image, operand, host_key, ami, own_provider, not_shared)
