@@ -177,7 +177,7 @@ class Units:
                 await self.services[unit].start()
             except Exception as error:
                 # A fault of the twin itself (no such program, a full disk) fails the unit as well, not the machine.
-                fault = error if isinstance(error, KeystoneError) else KeystoneError(unit, f"{error!r}")
+                fault = error if isinstance(error, KeystoneError) else KeystoneError(unit, f"{type(error).__name__}: {error}")
                 self.faults[unit] = str(fault)
                 self.machine.journal(f"{unit}.service failed: {fault}")
                 raise fault from None
