@@ -177,7 +177,8 @@ class Units:
                 await self.services[unit].start()
             except Exception as error:
                 # A fault of the twin itself (no such program, a full disk) fails the unit as well, not the machine.
-                fault = error if isinstance(error, KeystoneError) else KeystoneError(unit, f"{type(error).__name__}: {error}")
+                said = f"{type(error).__name__}: {error}"
+                fault = error if isinstance(error, KeystoneError) else KeystoneError(unit, said)
                 self.faults[unit] = str(fault)
                 self.machine.journal(f"{unit}.service failed: {fault}")
                 raise fault from None
