@@ -38,6 +38,7 @@ def parser() -> argparse.ArgumentParser:
     command("join", "bring a host into the mesh and wait for its node")
     command("policy", "give the mesh policy to the controller on the Primer NAME")
     command("kubeconfig", "print the administrator's kubeconfig, once the API of the Primer NAME is ready")
+    command("passphrase", "print the passphrase of a host's disks")
     for name, text in (
         ("remove", "take a host out of cluster and mesh; a name in the stack file means a destroy"),
         ("stop", "stop the Primer's services at the end of a destroy"),
@@ -77,6 +78,8 @@ async def dispatch(arguments: argparse.Namespace, context: Context) -> None:
             await policy.policy(context)
         case "kubeconfig":
             print(await kubeconfig.kubeconfig(context), end="")
+        case "passphrase":
+            print(context.identities.recovery_passphrase(name, context.host(name).install_generation))
         case "remove" | "stop":
             target = ssh.Target(name, arguments.address, arguments.port, arguments.user)
             gone = remove.Removed(name, arguments.role, target, arguments.generation)

@@ -15,6 +15,7 @@ from keystone.errors import KeystoneError
 from keystone.hosts import ssh
 from keystone.hosts.context import Context
 from keystone.identities import disk_guid
+from keystone.settings import Host
 
 MARKER = "/etc/keystone/install.json"
 CONFIRMATION = "KEYSTONE_CONFIRM_WIPE"
@@ -55,6 +56,8 @@ class Expected:
     machine_serial: str | None
     installer_host_key: str | None
     protect: bool
+    unlock: str
+    """How a person unlocks the disks; see `unlocking`."""
     osd_disks: tuple[str, ...] = ()
     confirmation: str | None = None
 
@@ -128,7 +131,7 @@ def decide(expected: Expected, seen: Seen) -> Verdict:
         case State.LOCKED:
             raise judge.refuse(
                 "the machine is installed and waits in its initrd for its disks to be unlocked",
-                "Unlock it (docs/operations) and run `up` again",
+                f"{expected.unlock} and run `up` again",
             )
         case State.INSTALLER:
             return _installer(judge)
@@ -261,6 +264,12 @@ def _confirmed(judge: _Judge, why: str, *, ours: bool) -> None:
     )
 
 
+def unlocking(name: str, host: Host) -> str:
+    """The words that tell a person how to unlock a host's disks."""
+    login = f"ssh -t -p {host.ssh.initrd_port} root@{host.address}"
+    return f"Log in with `{login}`, type what `python -m keystone.hosts passphrase {name}` prints"
+
+
 def expected_of(context: Context, name: str, confirmation: str | None) -> Expected:
     """What the settings say about a host."""
     host = context.host(name)
@@ -274,6 +283,7 @@ def expected_of(context: Context, name: str, confirmation: str | None) -> Expect
         machine_serial=host.machine_serial,
         installer_host_key=ssh.public(host.installer_host_key) if host.installer_host_key else None,
         protect=context.settings.protect_hosts,
+        unlock=unlocking(name, host),
         osd_disks=tuple(host.osd_disks),
         confirmation=confirmation or None,
     )

@@ -184,7 +184,7 @@ class _Install:
             except ssh.Unreachable:
                 if await guard.locked(self.context, self.expected):
                     raise KeystoneError(
-                        str(self.target), "its initrd waits for the disks to be unlocked", "Unlock it (docs/operations)"
+                        str(self.target), "its initrd waits for the disks to be unlocked", self.expected.unlock
                     ) from None
                 raise
 

@@ -178,7 +178,7 @@ async def dial(
         raise LoginRefused(
             place,
             "the host key is right, but the operator key of this stack was not accepted",
-            "Authorise the operator key there (`keystone operator-key` prints it)",
+            "Authorise the key in nix/secrets/STACK/operator.pub there",
         ) from None
     except (OSError, asyncssh.Error) as fault:
         if client.seen is not None and client.label is None:

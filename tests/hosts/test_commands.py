@@ -14,6 +14,7 @@ import yaml
 from keystone.errors import KeystoneError
 from keystone.hosts import __main__ as hosts
 from keystone.hosts import guard
+from keystone.identities import Identities
 from tests.recording import ROOT_SECRET, document
 
 PROJECT = Path(__file__).parents[2]
@@ -48,6 +49,11 @@ def test_a_fault_is_one_line_and_status_1(project: Path, capsys: pytest.CaptureF
     assert capsys.readouterr().err == "hosts.w9: no such host in the stack file. Known: primer, w1, w2.\n"
 
 
+def test_the_passphrase_of_a_host_is_printed(project: Path, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: ARG001
+    assert hosts.main(["passphrase", "w1"]) == 0
+    assert capsys.readouterr().out.strip() == Identities(ROOT_SECRET, "site").recovery_passphrase("w1", 1)
+
+
 def test_no_stack_is_said(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001
     monkeypatch.delenv("KEYSTONE_STACK")
     with pytest.raises(KeystoneError, match=r"stack: not given\. Set KEYSTONE_STACK or pass --stack"):
@@ -64,7 +70,9 @@ def test_an_empty_root_secret_is_said(
     assert "rootSecret" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["install", "system", "join", "remove", "stop", "kubeconfig", "policy"])
+@pytest.mark.parametrize(
+    "command", ["install", "system", "join", "remove", "stop", "kubeconfig", "policy", "passphrase"]
+)
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         hosts.main([command, "--help"])

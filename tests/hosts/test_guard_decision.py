@@ -19,6 +19,7 @@ EXPECTED = Expected(
     machine_serial="M-1",
     installer_host_key=INSTALLER,
     protect=True,
+    unlock="Type the passphrase",
 )
 BLANK = Disk("/dev/sda", "disk", "A-1", "", ())
 LIVE = Seen(State.INSTALLER, key=INSTALLER, variant="installer", machine_serial="M-1", disk=BLANK)
@@ -92,7 +93,10 @@ def test_the_verdict(seen: Seen, expected: Expected, action: Action) -> None:
 
 REFUSALS = [
     pytest.param(
-        Seen(State.LOCKED), EXPECTED, r"waits in its initrd .* Unlock it", id="a locked machine is to be unlocked"
+        Seen(State.LOCKED),
+        EXPECTED,
+        r"waits in its initrd .* Type the passphrase and run `up` again",
+        id="a locked machine is to be unlocked",
     ),
     pytest.param(
         Seen(State.SILENT, fault="no SSH session within 10 s"),

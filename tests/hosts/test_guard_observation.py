@@ -106,6 +106,13 @@ def test_a_machine_in_its_initrd_is_seen_as_locked() -> None:
     assert look(given, Fake("w1", "127.78.5.31", key, {}, port=2223)).state is State.LOCKED
 
 
+def test_a_locked_machine_is_told_how_to_unlock() -> None:
+    given = site()
+    expected = guard.expected_of(given, "w1", None)
+    with pytest.raises(guard.Refusal, match=r"`ssh -t -p 2223 root@127\.78\.5\.31`, .*keystone\.hosts passphrase w1"):
+        guard.decide(expected, Seen(State.LOCKED))
+
+
 def test_a_silent_machine_is_given_up_on_in_time() -> None:
     began = time.monotonic()
     seen = look(site(), limit=1.5)
