@@ -141,4 +141,4 @@ def test_the_strictness_of_the_tools_is_as_agreed() -> None:
 def test_pyright_sees_the_whole_tree() -> None:
     excluded = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["pyright"]["exclude"]
 
-    assert set(excluded) <= {".venv", ".twin", "**/__pycache__"}
+    assert set(excluded) <= {".venv", ".twin", "**/__pycache__", "nix/tests"}

@@ -95,7 +95,9 @@ def test_every_line_of_versions_py_can_be_read_by_an_update_bot() -> None:
     assert lines
     for line in lines:
         if not line.startswith("A line"):
-            assert re.fullmatch(r'[A-Z0-9_]+ = "[^"]+"  # renovate: datasource=\S+ depName=\S+', line), line
+            assert re.fullmatch(
+                r'[A-Z0-9_]+ = "[^"]+"  # renovate: datasource=\S+ depName=\S+( registryUrl=\S+)?', line
+            ), line
 
 
 def test_a_modules_source_is_found_by_the_version_that_is_pinned(fake_go: FakeGo, cache_root: Path) -> None:
