@@ -360,6 +360,15 @@ def test_an_installed_site_survives_kill_stop_and_power_cuts_and_goes_without_a_
     installed.run("power-on", "w1")
     assert eventually(lambda: installed.ready("w1") == "True", 30)
 
+    # Without the primer, a worker that starts cannot join; the next `up` says so and does not wait for it.
+    for command, name in (("power-off", "primer"), ("power-off", "w1"), ("power-on", "w1")):
+        installed.run(command, name)
+    began = time.monotonic()
+    assert "w1: k3s is activating: All connection attempts failed" in installed.run("up").stderr
+    assert time.monotonic() - began < 15
+    installed.run("power-on", "primer")
+    assert eventually(lambda: installed.units() == {"active"}, 60)
+
     # A process crashes: it is named with its last log lines, and comes back.
     os.kill(installed.status()["processes"]["primer-kube-scheduler"]["pid"], signal.SIGKILL)
     assert eventually(lambda: bool(installed.status()["crashes"]))
