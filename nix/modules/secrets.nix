@@ -13,6 +13,7 @@ let
     "${name}.key"
   ]) config.keystone.k3s.authorities;
   missing = lib.filter (name: !builtins.pathExists (cfg.folder + "/${name}.age")) cfg.names;
+  absent = lib.concatMapStringsSep ", " (name: "${name}.age") missing;
   owned = lib.optionalAttrs derived.isPrimer (
     lib.genAttrs
       [
@@ -45,9 +46,7 @@ in
     assertions = [
       {
         assertion = missing == [ ];
-        message = "${host.name}: keystone.secrets.folder lacks ${
-          lib.concatMapStringsSep ", " (n: "${n}.age") missing
-        }. Run `keystone facts`, which writes nix/secrets/${stack}/${host.name}.";
+        message = "${host.name}: keystone.secrets.folder lacks ${absent}. Run `keystone facts`, which writes nix/secrets/${stack}/${host.name}.";
       }
     ];
 

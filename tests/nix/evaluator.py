@@ -54,7 +54,17 @@ PACKAGES = {
     "nixos-anywhere",
     "yq-go",
 }
-BUILDERS = {"writeShellScriptBin", "runCommand", "fetchurl", "fetchzip", "lib", "formats", "writeText", "writeTextDir", "linkFarm"}
+BUILDERS = {
+    "writeShellScriptBin",
+    "runCommand",
+    "fetchurl",
+    "fetchzip",
+    "lib",
+    "formats",
+    "writeText",
+    "writeTextDir",
+    "linkFarm",
+}
 
 
 class NixError(Exception):

@@ -16,7 +16,12 @@ SITES: dict[str, Any] = {
         "dhcpRange": "192.168.10.100-192.168.10.150",
     },
     "vps": {"cidr": "203.0.113.0/24", "gateway": "203.0.113.1", "nameservers": ["9.9.9.9"]},
-    "cloud": {"cidr": "10.20.0.0/24", "gateway": "10.20.0.1", "nameservers": ["10.20.0.2"], "addressing": "dhcp-reservation"},
+    "cloud": {
+        "cidr": "10.20.0.0/24",
+        "gateway": "10.20.0.1",
+        "nameservers": ["10.20.0.2"],
+        "addressing": "dhcp-reservation",
+    },
 }
 NETWORKS = {"home": "192.168.10", "vps": "203.0.113", "cloud": "10.20.0"}
 
@@ -41,7 +46,10 @@ def document(name: str, hosts: dict[str, Any], cluster: dict[str, Any] | None = 
         "cluster": {
             "name": name,
             "domain": "example.org",
-            "api": {"endpoint": f"https://{primer['address']}:6443", "sans": [primer["address"], "primer.mesh.internal"]},
+            "api": {
+                "endpoint": f"https://{primer['address']}:6443",
+                "sans": [primer["address"], "primer.mesh.internal"],
+            },
             "authorizedKeys": [],
             **(cluster or {}),
         },

@@ -94,7 +94,11 @@ WRONG: list[tuple[str, Callable[[dict[str, Any]], None], str]] = [
     ("cluster", put("cluster", "api", "endpoint", value="http://a"), "cluster.json: cluster.api.endpoint: "),
     ("cluster", put("cluster", "servers", value=[]), "cluster.json: cluster.servers: names 0 primers, not one"),
     ("cluster", put("cluster", "servers", 1, "name", value="gone"), "cluster.json: cluster.servers: gone has no facts"),
-    ("cluster", put("mesh", "serverUrl", value="https://a.mesh.internal"), "cluster.json: mesh.serverUrl: a.mesh.internal lies inside"),
+    (
+        "cluster",
+        put("mesh", "serverUrl", value="https://a.mesh.internal"),
+        "cluster.json: mesh.serverUrl: a.mesh.internal lies inside",
+    ),
     ("cluster", put("mesh", "derp", "regionId", value=1), "cluster.json: mesh.derp.regionId: 1 is not a number"),
     ("cluster", put("network", "cni", value="weave"), 'cluster.json: network.cni: "weave" is not one of cilium'),
     ("cluster", drop("gitops"), "cluster.json: gitops: missing"),

@@ -75,6 +75,7 @@ in
           };
           luks = {
             size = "100%";
+            type = "8309";
             content = {
               type = "luks";
               name = "crypted";

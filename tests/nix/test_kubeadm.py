@@ -1,0 +1,104 @@
+"""kubeadm as the other distribution: the same facts, authorities, policy and tokens."""
+
+import json
+import re
+import subprocess
+from typing import Any
+
+from tests.nix.evaluator import Flake
+
+DOCUMENTS = "c: c.config.keystone.kubeadm.documents"
+
+
+def document(flake: Flake, host: str, kind: str) -> dict[str, Any]:
+    [found] = [entry for entry in flake.host(host, DOCUMENTS) if entry["kind"] == kind]
+    return found
+
+
+def arguments(entries: list[dict[str, str]]) -> list[str]:
+    return [f"{entry['name']}={entry['value']}" for entry in entries]
+
+
+def test_the_control_plane_has_our_ranges_names_and_policy(flake: Flake):
+    found = document(flake, "kubeadm-primer", "ClusterConfiguration")
+    assert found["controlPlaneEndpoint"] == "192.168.10.10:6443"
+    assert found["networking"] == {
+        "podSubnet": "10.42.0.0/16",
+        "serviceSubnet": "10.43.0.0/16",
+        "dnsDomain": "cluster.local",
+    }
+    assert {"192.168.10.11", "s1", "s1.mesh.internal"} <= set(found["apiServer"]["certSANs"])
+    assert arguments(found["apiServer"]["extraArgs"]) == [
+        "enable-admission-plugins=NodeRestriction",
+        "admission-control-config-file=/etc/kubernetes/policy/admission.yaml",
+        "profiling=false",
+        "audit-policy-file=/etc/kubernetes/policy/audit-policy.yaml",
+        "audit-log-path=/var/log/kubernetes/audit.log",
+        "audit-log-maxage=30",
+        "audit-log-maxbackup=10",
+        "audit-log-maxsize=100",
+        "encryption-provider-config=/etc/kubernetes/policy/encryption.yaml",
+    ]
+
+
+def test_the_kubelet_rotates_its_certificate_and_shuts_down_in_order(flake: Flake):
+    found = document(flake, "kubeadm-w1", "KubeletConfiguration")
+    assert found["rotateCertificates"] is True
+    assert found["protectKernelDefaults"] is True
+    assert found["cgroupDriver"] == "systemd"
+    assert found["clusterDNS"] == ["10.43.0.10"]
+    assert found["shutdownGracePeriod"] == "90s"
+
+
+def test_cilium_replaces_kube_proxy_and_flannel_does_not(flake: Flake):
+    script = "c: c.config.systemd.services.keystone-kubeadm-init.script"
+    assert "--skip-phases addon/kube-proxy" in flake.host("kubeadm-primer", script)
+    assert "--skip-phases" not in flake.host("kubeadm-flannel-primer", script)
+    kinds = [entry["kind"] for entry in flake.host("kubeadm-flannel-primer", DOCUMENTS)]
+    assert "KubeProxyConfiguration" in kinds
+
+
+def test_the_primer_applies_plugin_and_gitops_engine_from_the_build(flake: Flake):
+    script = flake.host("kubeadm-primer", "c: c.config.systemd.services.keystone-bootstrap.script")
+    applied = re.findall(r"--filename /nix/store/[a-z0-9]{32}-(\S+)", script)
+    assert applied == ["cilium-1.20.0.yaml", "flux2-2.18.3.yaml"]
+    assert "waited 1800 s for the API" in script
+    services = flake.host("kubeadm-w1", "c: builtins.attrNames c.config.systemd.services")
+    assert "keystone-bootstrap" not in services
+    assert "keystone-kubeadm-join" in services
+
+
+def test_joining_trusts_only_the_authority_that_the_token_names(flake: Flake):
+    script = flake.host("kubeadm-w1", "c: c.config.systemd.services.keystone-kubeadm-join.script")
+    assert 'if [ "$found" != "$wanted" ]' in script
+    assert script.index('if [ "$found" != "$wanted" ]') < script.index("kubeadm join")
+    assert "controlPlane" not in script
+    server = flake.host("kubeadm-s1", "c: c.config.systemd.services.keystone-kubeadm-join.script")
+    assert "controlPlane" in server
+    remote = flake.host("kubeadm-flannel-c1", "c: c.config.systemd.services.keystone-kubeadm-join.script")
+    assert "https://primer.mesh.internal:6443" in remote
+    assert '"node-ip", value: $address' in remote.replace('name: "node-ip"', '"node-ip"')
+
+
+def test_both_sides_derive_the_same_bootstrap_token(flake: Flake, tmp_path: Any):
+    """The token is worked out from the agent token by shell text on either side; run that text."""
+    (tmp_path / "agent-token").write_text("K10" + "a" * 64 + "::node:" + "b" * 64)
+    lines = []
+    for host, service in (("kubeadm-primer", "init"), ("kubeadm-w1", "join")):
+        script = flake.host(host, f"c: c.config.systemd.services.keystone-kubeadm-{service}.script")
+        text = script.replace("/run/agenix", str(tmp_path))
+        found = [line for line in text.splitlines() if "bootstrap token:" in line or line.strip().startswith("token=")]
+        lines.append("\n".join(found) + '\nprintf %s "$token"')
+    told = [subprocess.run(["bash", "-euc", text], capture_output=True, text=True, check=True).stdout for text in lines]
+    assert told[0] == told[1]
+    assert re.fullmatch(r"[a-z0-9]{6}\.[a-z0-9]{16}", told[0])
+
+
+def test_no_secret_is_an_argument_or_in_the_documents(flake: Flake):
+    for host in ("kubeadm-primer", "kubeadm-s1", "kubeadm-w1"):
+        assert "token" not in json.dumps(flake.host(host, DOCUMENTS)).lower().replace("tokens", "")
+        services = flake.host(host, "c: builtins.mapAttrs (_: s: s.script) c.config.systemd.services")
+        for name, script in services.items():
+            if name.startswith("keystone-kubeadm"):
+                calls = [line for line in script.splitlines() if line.strip().startswith("kubeadm ")]
+                assert not any("$token" in call or "$certificate_key" in call for call in calls), name
