@@ -31,7 +31,14 @@ class ClusterBase(pulumi.ComponentResource):
     namespace: pulumi.Output[str]
 
     def __init__(self, name: str, args: ClusterBaseArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("keystone:components:ClusterBase", name, None, opts)
+        settings = args.settings
+        # What policies judge the cluster by: the hosts do it, and no resource shows it.
+        judged = {
+            "secretsEncryption": settings.cluster.secrets_encryption,
+            "auditLog": settings.cluster.audit_log,
+            "podEncryption": settings.network.encryption,
+        }
+        super().__init__("keystone:components:ClusterBase", name, judged, opts)
         namespace = core.Namespace(
             f"{name}-namespace",
             metadata=meta.ObjectMetaArgs(
@@ -45,7 +52,7 @@ class ClusterBase(pulumi.ComponentResource):
             ),
         )
         for host, node in args.nodes.items():
-            _node(host, node, args.settings.hosts[host], parent=self, after=namespace)
+            _node(host, node, settings.hosts[host], parent=self, after=namespace)
         self.ready = namespace
         self.namespace = namespace.metadata["name"]
         self.register_outputs({"namespace": self.namespace})

@@ -15,7 +15,7 @@ SYSTEM_LIMIT = "120m"
 
 @dataclass(frozen=True, kw_only=True)
 class HostArgs:
-    """`disks` repeats what policies read; `install_after` and `system_after` order hosts among each other."""
+    """`install_after` and `system_after` order hosts among each other."""
 
     machine: Machine
     host: HostSettings
@@ -30,9 +30,10 @@ class Host(pulumi.ComponentResource):
     """Stands for the running system: what needs it depends on it."""
 
     def __init__(self, name: str, args: HostArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        # The component's inputs are what policies judge a disk by.
+        # The component's inputs are what policies judge a host by.
         disk = {"layout": args.host.layout, "encryption": "luks2", "unlock": args.host.unlock}
-        super().__init__("keystone:components:Host", name, {"disk": disk}, opts)
+        judged = {"disk": disk, "address": str(args.host.address), "protect": args.protect}
+        super().__init__("keystone:components:Host", name, judged, opts)
         generation = args.host.install_generation
         install = machine_command(
             f"install-{name}",

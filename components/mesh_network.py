@@ -31,7 +31,8 @@ class MeshNetwork(pulumi.ComponentResource):
     joins: Mapping[str, pulumi.Resource]
 
     def __init__(self, name: str, args: MeshNetworkArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("keystone:components:MeshNetwork", name, None, opts)
+        # The component's inputs are what policies judge the mesh by.
+        super().__init__("keystone:components:MeshNetwork", name, {"serverUrl": args.settings.mesh.server_url}, opts)
         primer, _ = args.settings.primer
         policy = machine_command(
             f"policy-{name}",

@@ -76,3 +76,8 @@ def test_a_removed_host_needs_no_patch_of_its_node(deploy: Deploy, site: Setting
 def test_an_edge_is_no_node(deploy: Deploy) -> None:
     names = sorted(patch.name for patch in deploy(_build(parse(document(edges=1)))).of(NodePatch))
     assert names == ["node-primer", "node-w1", "node-w2"]
+
+
+def test_the_component_says_what_policies_judge_a_cluster_by(deploy: Deploy, site: Settings) -> None:
+    base = deploy(_build(site)).named("cluster")
+    assert base.inputs == {"secretsEncryption": True, "auditLog": True, "podEncryption": "wireguard"}

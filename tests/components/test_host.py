@@ -69,6 +69,7 @@ def test_no_input_holds_an_absolute_path(deploy: Deploy, site: Settings) -> None
         assert "dir" not in command.inputs
 
 
-def test_the_component_says_how_its_disk_is_encrypted(deploy: Deploy, site: Settings) -> None:
+def test_the_component_says_what_policies_judge_a_host_by(deploy: Deploy, site: Settings) -> None:
     [host] = [r for r in deploy(lambda: Host("w1", _host(site))).resources if r.kind == "keystone:components:Host"]
-    assert host.inputs == {"disk": {"layout": "zfs-luks", "encryption": "luks2", "unlock": "tpm2"}}
+    disk = {"layout": "zfs-luks", "encryption": "luks2", "unlock": "tpm2"}
+    assert host.inputs == {"disk": disk, "address": "127.78.5.31", "protect": True}
