@@ -21,5 +21,54 @@ KWOK = "0.8.0"  # renovate: datasource=go depName=sigs.k8s.io/kwok
 HEADSCALE = "0.29.2"  # renovate: datasource=go depName=github.com/juanfont/headscale
 TAILSCALE = "1.102.3"  # renovate: datasource=go depName=tailscale.com
 
+# What checks the workflows.
+ACTIONLINT = "1.7.12"  # renovate: datasource=go depName=github.com/rhysd/actionlint
+
 # What builds them.
 GO = "1.26.6"  # renovate: datasource=golang-version depName=go
+
+# The charts of the catalogue (`keystone/charts/`). CNI and GitOps engine are pinned by hash in nix/lib/charts.json.
+CERT_MANAGER_CHART = "1.21.1"  # renovate: datasource=docker depName=quay.io/jetstack/charts/cert-manager
+CEPH_CSI_CHART = (
+    "1.0.4"  # renovate: datasource=helm depName=ceph-csi-drivers registryUrl=https://ceph.github.io/ceph-csi-operator
+)
+EBS_CSI_CHART = "2.64.0"  # renovate: datasource=helm depName=aws-ebs-csi-driver registryUrl=https://kubernetes-sigs.github.io/aws-ebs-csi-driver
+EFS_CSI_CHART = "4.4.1"  # renovate: datasource=helm depName=aws-efs-csi-driver registryUrl=https://kubernetes-sigs.github.io/aws-efs-csi-driver
+EXTERNAL_DNS_CHART = "1.21.1"  # renovate: datasource=helm depName=external-dns registryUrl=https://kubernetes-sigs.github.io/external-dns
+INGRESS_NGINX_CHART = (
+    "4.15.1"  # renovate: datasource=helm depName=ingress-nginx registryUrl=https://kubernetes.github.io/ingress-nginx
+)
+ISTIO_CHART = (
+    "1.30.3"  # renovate: datasource=helm depName=istiod registryUrl=https://istio-release.storage.googleapis.com/charts
+)
+LOCAL_PATH_CHART = (
+    "0.0.33"  # renovate: datasource=helm depName=local-path-provisioner registryUrl=https://charts.containeroo.ch
+)
+LONGHORN_CHART = "1.12.1"  # renovate: datasource=helm depName=longhorn registryUrl=https://charts.longhorn.io
+METALLB_CHART = "0.16.1"  # renovate: datasource=helm depName=metallb registryUrl=https://metallb.github.io/metallb
+METRICS_SERVER_CHART = "3.13.0"  # renovate: datasource=helm depName=metrics-server registryUrl=https://kubernetes-sigs.github.io/metrics-server
+OPENEBS_CHART = "4.5.1"  # renovate: datasource=helm depName=openebs registryUrl=https://openebs.github.io/openebs
+PROXMOX_CSI_CHART = "0.5.9"  # renovate: datasource=docker depName=ghcr.io/sergelogvinov/charts/proxmox-csi-plugin
+ROOK_CHART = "1.20.6"  # renovate: datasource=helm depName=rook-ceph registryUrl=https://charts.rook.io/release
+TRAEFIK_CHART = "41.3.0"  # renovate: datasource=helm depName=traefik registryUrl=https://traefik.github.io/charts
+VPA_CHART = "0.11.0"  # renovate: datasource=helm depName=vertical-pod-autoscaler registryUrl=https://kubernetes.github.io/autoscaler
+CEPH_IMAGE = "20.2.4"  # renovate: datasource=docker depName=quay.io/ceph/ceph
+
+# The Go modules whose definitions of custom resources the catalogue is proven against (toolchain/modules/crds). Where
+# one is older than its chart, keystone/charts/newer.py lists what we use and it lacks.
+ARGO_CD_CRDS = "3.3.0"  # renovate: datasource=go depName=github.com/argoproj/argo-cd/v3
+CERT_MANAGER_CRDS = "1.20.0"  # renovate: datasource=go depName=github.com/cert-manager/cert-manager
+CILIUM_CRDS = "1.20.0"  # renovate: datasource=go depName=github.com/cilium/cilium
+FLUX_HELM_CRDS = "1.4.0"  # renovate: datasource=go depName=github.com/fluxcd/helm-controller
+FLUX_KUSTOMIZE_CRDS = "1.6.0"  # renovate: datasource=go depName=github.com/fluxcd/kustomize-controller
+FLUX_SOURCE_CRDS = "1.7.0"  # renovate: datasource=go depName=github.com/fluxcd/source-controller
+SNAPSHOT_CRDS = "8.2.0"  # renovate: datasource=go depName=github.com/kubernetes-csi/external-snapshotter/client/v8
+LONGHORN_CRDS = "1.9.0"  # renovate: datasource=go depName=github.com/longhorn/longhorn-manager
+PROMETHEUS_OPERATOR_CRDS = (
+    "0.85.0"  # renovate: datasource=go depName=github.com/prometheus-operator/prometheus-operator
+)
+ROOK_CRDS = "1.18.8"  # renovate: datasource=go depName=github.com/rook/rook
+METALLB_CRDS = "0.15.2"  # renovate: datasource=go depName=go.universe.tf/metallb
+EXTERNAL_DNS_CRDS = "0.20.0"  # renovate: datasource=go depName=sigs.k8s.io/external-dns
+GATEWAY_API_CRDS = "1.5.0"  # renovate: datasource=go depName=sigs.k8s.io/gateway-api
+KARPENTER_CRDS = "1.8.0"  # renovate: datasource=go depName=sigs.k8s.io/karpenter

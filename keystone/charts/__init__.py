@@ -6,12 +6,13 @@ one line in TOPICS, such as `storage.releases`.
 
 from collections.abc import Callable, Iterator
 
-from keystone.charts.release import SYSTEM_NAMESPACES, PodSecurity, Release, in_order, namespaces
+from keystone.charts import network, platform, storage
+from keystone.charts.release import SYSTEM_NAMESPACES, Opening, PodSecurity, Release, in_order, namespaces
 from keystone.settings import Settings
 
-__all__ = ["SYSTEM_NAMESPACES", "PodSecurity", "Release", "in_order", "namespaces", "releases"]
+__all__ = ["SYSTEM_NAMESPACES", "Opening", "PodSecurity", "Release", "in_order", "namespaces", "releases"]
 
-TOPICS: tuple[Callable[[Settings], Iterator[Release]], ...] = ()
+TOPICS: tuple[Callable[[Settings], Iterator[Release]], ...] = (platform.releases, network.releases, storage.releases)
 
 
 def releases(settings: Settings) -> dict[str, Release]:

@@ -8,6 +8,13 @@ from keystone.errors import KeystoneError
 
 PodSecurity = Literal["privileged", "baseline", "restricted"]
 
+Opening = Literal["api", "webhooks", "internet", "nodes", "cluster", "outside"]
+"""What a namespace's default-deny policy lets through besides its own pods, DNS and Prometheus:
+
+`api` to the API server, `webhooks` from it, `internet` to addresses outside the cluster, `nodes` to and from the
+machines (host network, kubelets, kernel clients), `cluster` from pods of every namespace, `outside` from anywhere.
+"""
+
 SYSTEM_NAMESPACES = ("kube-system", "flux-system", "argocd")
 """Namespaces that the cluster or the host layer makes; we never do."""
 
@@ -17,7 +24,8 @@ class Release:
     """One chart, its version, and the values that the settings choose.
 
     `needs` names the releases that must be ready before; `crd_groups` the API groups that come with the chart;
-    `pod_security` the level that the chart's pods need of their namespace; `limit_seconds` how long it may take.
+    `pod_security` the level that the chart's pods need of their namespace, `openings` what they need of its network
+    policy; `limit_seconds` how long an installation may take.
     """
 
     name: str
@@ -29,6 +37,7 @@ class Release:
     crd_groups: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     values: Mapping[str, Any] = field(default_factory=dict)
+    openings: tuple[Opening, ...] = ("api",)
     limit_seconds: int = 300
 
     @property

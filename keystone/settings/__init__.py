@@ -17,15 +17,20 @@ from keystone.settings.hosts import Host, Site, Ssh, Taint
 from keystone.settings.mesh import Derp, Mesh, Route, Rule, SshRule
 from keystone.settings.network import LoadBalancer, Network
 from keystone.settings.parsing import examine, parse
+from keystone.settings.platform import CertManager, ExternalDns, Platform
 from keystone.settings.root import Settings
+from keystone.settings.storage import Ceph, Storage
 
 if TYPE_CHECKING:
     import pulumi
 
 __all__ = [
     "Api",
+    "Ceph",
+    "CertManager",
     "Cluster",
     "Derp",
+    "ExternalDns",
     "Fault",
     "Gitops",
     "Host",
@@ -33,6 +38,7 @@ __all__ = [
     "Mesh",
     "Network",
     "Phase",
+    "Platform",
     "Repository",
     "Route",
     "Rule",
@@ -42,6 +48,7 @@ __all__ = [
     "Site",
     "Ssh",
     "SshRule",
+    "Storage",
     "Taint",
     "load",
     "parse",

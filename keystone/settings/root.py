@@ -11,6 +11,8 @@ from keystone.settings.hosts import Host, HostName, Site
 from keystone.settings.mesh import Mesh
 from keystone.settings.model import Bool, Label, Model
 from keystone.settings.network import Network
+from keystone.settings.platform import Platform
+from keystone.settings.storage import Storage
 
 
 class Settings(Model):
@@ -22,6 +24,8 @@ class Settings(Model):
     network: Network = Field(default=Network(), description="the cluster's network")
     mesh: Mesh = Field(description="the WireGuard mesh")
     gitops: Gitops = Field(default=Gitops(), description="what delivers charts and the user's own manifests")
+    storage: Storage | None = Field(default=None, description="where volumes of pods come from")
+    platform: Platform | None = Field(default=None, description="services that most clusters want")
     protect_hosts: Bool = Field(
         default=True, description="whether an installed host refuses removal and reinstallation"
     )

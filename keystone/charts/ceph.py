@@ -1,0 +1,234 @@
+"""Ceph by Rook: three charts. The disks are the hosts' `osdDisks` and no others, encrypted by Rook on the host."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import versions
+from keystone.charts.release import Release
+from keystone.settings import Ceph, Settings
+
+NAMESPACE = "rook-ceph"
+REPOSITORY = "https://charts.rook.io/release"
+GROUPS = ("ceph.rook.io", "objectbucket.io")
+CSI_GROUPS = ("csi.ceph.io",)
+BLOCK, FILESYSTEM, OBJECT = "ceph-block", "ceph-filesystem", "ceph-bucket"
+OBJECT_STORE = "ceph-objectstore"
+"""RGW's service is rook-ceph-rgw-ceph-objectstore.rook-ceph.svc, port 80."""
+DRIVERS = {"rbd": "rook-ceph.rbd.csi.ceph.com", "cephfs": "rook-ceph.cephfs.csi.ceph.com"}
+WANTED_REPLICAS = 3
+# NixOS keeps modules outside /lib; the plugins load rbd and ceph by themselves when they are missing.
+NIX_FOLDERS = {"nix-store": "/nix", "current-system": "/run/current-system"}
+
+
+def releases(settings: Settings, ceph: Ceph) -> Iterator[Release]:
+    yield operator(settings)
+    yield drivers(settings)
+    yield cluster(settings, ceph)
+
+
+def disks(settings: Settings) -> dict[str, tuple[str, ...]]:
+    """The disks for Ceph by node."""
+    return {name: host.osd_disks for name, host in settings.nodes.items() if host.osd_disks}
+
+
+def replicas(settings: Settings, ceph: Ceph) -> int:
+    """Copies of each object: what is asked for, else 3 or as many as failure domains allow."""
+    return ceph.replicas or min(WANTED_REPLICAS, places(settings))
+
+
+def places(settings: Settings) -> int:
+    """How many copies can lie apart: on different hosts, or with one host on different disks."""
+    found = disks(settings)
+    return len(found) if len(found) > 1 else sum(map(len, found.values()))
+
+
+def failure_domain(settings: Settings) -> str:
+    """What may fail without loss of data: a host, or a disk when there is one host alone."""
+    return "host" if len(disks(settings)) > 1 else "osd"
+
+
+def operator(settings: Settings) -> Release:
+    return Release(
+        name="rook-ceph",
+        chart="rook-ceph",
+        repository=REPOSITORY,
+        version=f"v{versions.ROOK_CHART}",
+        namespace=NAMESPACE,
+        pod_security="privileged",  # OSDs open disks, plugins mount volumes
+        crd_groups=(*GROUPS, *CSI_GROUPS),
+        values={
+            "crds": {"enabled": True},
+            # The disks are named; nothing may look for others.
+            "enableDiscoveryDaemon": False,
+            "monitoring": {"enabled": _monitored(settings)},
+        },
+        openings=("api", "webhooks", "nodes", "cluster"),
+    )
+
+
+def drivers(settings: Settings) -> Release:
+    """Rook's own values for this chart: the names of the drivers are those of the storage classes."""
+    volumes = [
+        {"name": name, "mount": {"name": name, "mountPath": path}, "volume": {"name": name, "hostPath": {"path": path}}}
+        for name, path in NIX_FOLDERS.items()
+    ]
+    return Release(
+        name="ceph-csi-drivers",
+        chart="ceph-csi-drivers",
+        repository="https://ceph.github.io/ceph-csi-operator",
+        version=versions.CEPH_CSI_CHART,
+        namespace=NAMESPACE,
+        pod_security="privileged",
+        needs=("rook-ceph",),
+        values={
+            "operatorConfig": {
+                "namespace": NAMESPACE,
+                "driverSpecDefaults": {
+                    "imageSet": {"name": "rook-csi-operator-image-set-configmap"},
+                    "nodePlugin": {"priorityClassName": "system-node-critical", "volumes": volumes},
+                    "controllerPlugin": {
+                        "priorityClassName": "system-cluster-critical",
+                        "replicas": 2 if len(settings.nodes) > 2 else 1,
+                    },
+                },
+            },
+            "drivers": {
+                "rbd": {"enabled": True, "name": DRIVERS["rbd"]},
+                # The kernel's client speaks the encrypted protocol only when it is told to.
+                "cephfs": {"enabled": True, "name": DRIVERS["cephfs"], "kernelMountOptions": {"ms_mode": "secure"}},
+                "nfs": {"enabled": False},
+                "nvmeof": {"enabled": False},
+            },
+        },
+    )
+
+
+def cluster(settings: Settings, ceph: Ceph) -> Release:
+    copies, domain = replicas(settings, ceph), failure_domain(settings)
+    pool = {"failureDomain": domain, "replicated": {"size": copies, "requireSafeReplicaSize": copies > 1}}
+    default = settings.storage.default_class if settings.storage else None
+    return Release(
+        name="rook-ceph-cluster",
+        chart="rook-ceph-cluster",
+        repository=REPOSITORY,
+        version=f"v{versions.ROOK_CHART}",
+        namespace=NAMESPACE,
+        pod_security="privileged",
+        needs=("rook-ceph", "ceph-csi-drivers", *(("kube-prometheus-stack",) if _monitored(settings) else ())),
+        limit_seconds=900,
+        values={
+            "operatorNamespace": NAMESPACE,
+            "toolbox": {"enabled": True},
+            "monitoring": {"enabled": _monitored(settings), "createPrometheusRules": _monitored(settings)},
+            "cephImage": {"tag": f"v{versions.CEPH_IMAGE}"},
+            "cephClusterSpec": spec(settings, ceph),
+            "cephBlockPools": [_block(pool, default == BLOCK)] if ceph.block else [],
+            "cephFileSystems": [_filesystem(pool, default == FILESYSTEM, settings)] if ceph.filesystem else [],
+            "cephObjectStores": [_object(pool, settings)] if ceph.object else [],
+        },
+        openings=("api", "webhooks", "nodes", "cluster"),
+    )
+
+
+def spec(settings: Settings, ceph: Ceph) -> dict[str, Any]:
+    """The CephCluster: our disks on our nodes, encrypted on disk and on the wire."""
+    nodes = len(settings.nodes)
+    return {
+        # Ceph 20 gives out keys of a new kind, which only Linux 7.0 and newer can use.
+        "security": {"cephx": {"csi": {"keyType": "aes"}}},
+        "mon": {"count": 3 if nodes >= 3 else 1, "allowMultiplePerNode": False},
+        "mgr": {"count": 2 if nodes >= 2 else 1, "allowMultiplePerNode": False},
+        "dashboard": {"enabled": True, "ssl": True},
+        "network": {"connections": {"encryption": {"enabled": True}, "requireMsgr2": True}},
+        "resources": {
+            "osd": {
+                "requests": {"cpu": "500m", "memory": f"{ceph.osd_memory_gib}Gi"},
+                "limits": {"memory": f"{ceph.osd_memory_gib}Gi"},
+            },
+            "mon": {"requests": {"cpu": "250m", "memory": "512Mi"}, "limits": {"memory": "2Gi"}},
+            "mgr": {"requests": {"cpu": "250m", "memory": "512Mi"}, "limits": {"memory": "1Gi"}},
+        },
+        "storage": {
+            "useAllNodes": False,
+            "useAllDevices": False,
+            "config": {"encryptedDevice": "true"},
+            "nodes": [
+                {"name": node, "devices": [{"name": disk} for disk in found]} for node, found in disks(settings).items()
+            ],
+        },
+        # Empty: nothing that this program does can wipe a disk.
+        "cleanupPolicy": {"confirmation": ""},
+    }
+
+
+def _secrets(kind: str) -> dict[str, str]:
+    names = {
+        "provisioner": f"rook-csi-{kind}-provisioner",
+        "controller-expand": f"rook-csi-{kind}-provisioner",
+        "controller-publish": f"rook-csi-{kind}-provisioner",
+        "node-stage": f"rook-csi-{kind}-node",
+    }
+    found: dict[str, str] = {}
+    for use, name in names.items():
+        found[f"csi.storage.k8s.io/{use}-secret-name"] = name
+        found[f"csi.storage.k8s.io/{use}-secret-namespace"] = NAMESPACE
+    return found
+
+
+def _block(pool: Mapping[str, Any], default: bool) -> dict[str, Any]:
+    parameters = {"imageFormat": "2", "imageFeatures": "layering", "csi.storage.k8s.io/fstype": "ext4"}
+    return {
+        "name": BLOCK,
+        "spec": dict(pool),
+        "storageClass": {
+            "enabled": True,
+            "name": BLOCK,
+            "isDefault": default,
+            "parameters": parameters | _secrets("rbd"),
+        },
+    }
+
+
+def _filesystem(pool: Mapping[str, Any], default: bool, settings: Settings) -> dict[str, Any]:
+    return {
+        "name": FILESYSTEM,
+        "spec": {
+            "metadataPool": {"replicated": pool["replicated"], "failureDomain": pool["failureDomain"]},
+            "dataPools": [{"name": "data0", **pool}],
+            "preserveFilesystemOnDelete": True,
+            "metadataServer": {
+                "activeCount": 1,
+                "activeStandby": len(settings.nodes) > 1,
+                "resources": {"requests": {"cpu": "250m", "memory": "1Gi"}, "limits": {"memory": "2Gi"}},
+            },
+        },
+        "storageClass": {
+            "enabled": True,
+            "name": FILESYSTEM,
+            "isDefault": default,
+            "pool": "data0",
+            "parameters": _secrets("cephfs"),
+        },
+    }
+
+
+def _object(pool: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
+    return {
+        "name": OBJECT_STORE,
+        "spec": {
+            "metadataPool": dict(pool),
+            "dataPool": {**pool, "parameters": {"bulk": "true"}},
+            "preservePoolsOnDelete": True,
+            "gateway": {
+                "port": 80,
+                "instances": 2 if len(settings.nodes) > 2 else 1,
+                "resources": {"requests": {"cpu": "250m", "memory": "512Mi"}, "limits": {"memory": "2Gi"}},
+            },
+        },
+        "storageClass": {"enabled": True, "name": OBJECT, "parameters": {"region": "us-east-1"}},
+        "ingress": {"enabled": False},
+    }
+
+
+def _monitored(settings: Settings) -> bool:
+    return getattr(settings, "observability", None) is not None

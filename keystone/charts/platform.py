@@ -1,0 +1,109 @@
+"""Certificates, DNS records, metrics of pods: what most clusters want besides network and storage."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import versions
+from keystone.charts.release import Release
+from keystone.settings import CertManager, ExternalDns, Settings
+
+CERT_MANAGER = "cert-manager"
+# Answers of the local network's name servers may differ from what the world sees, and the world's must be proven.
+RESOLVERS = "1.1.1.1:53,9.9.9.9:53"
+
+
+def releases(settings: Settings) -> Iterator[Release]:
+    platform = settings.platform
+    if platform is None:
+        return
+    if platform.cert_manager:
+        yield cert_manager(platform.cert_manager, settings)
+    if platform.external_dns:
+        yield external_dns(platform.external_dns, settings)
+    if platform.metrics_server and settings.cluster.distribution == "kubeadm":
+        yield metrics_server()
+    if platform.vertical_pod_autoscaler:
+        yield vertical_pod_autoscaler()
+
+
+def cert_manager(choice: CertManager, settings: Settings) -> Release:
+    values: dict[str, Any] = {
+        "crds": {"enabled": True, "keep": True},
+        "replicaCount": 2 if len(settings.nodes) > 2 else 1,
+        "config": {
+            "apiVersion": "controller.config.cert-manager.io/v1alpha1",
+            "kind": "ControllerConfiguration",
+            # Gateways get their certificates by an annotation; ingress-nginx knows no gateways.
+            "enableGatewayAPI": settings.network.gateway != "nginx",
+        },
+    }
+    if choice.acme:
+        values |= {"dns01RecursiveNameservers": RESOLVERS, "dns01RecursiveNameserversOnly": True}
+    return Release(
+        name=CERT_MANAGER,
+        chart="cert-manager",
+        repository="oci://quay.io/jetstack/charts",
+        version=f"v{versions.CERT_MANAGER_CHART}",
+        namespace="cert-manager",
+        crd_groups=("cert-manager.io", "acme.cert-manager.io"),
+        values=values,
+        openings=("api", "webhooks", *(("internet",) if choice.acme else ())),
+    )
+
+
+def external_dns(choice: ExternalDns, settings: Settings) -> Release:
+    gateway = settings.network.gateway
+    values: dict[str, Any] = {
+        "provider": {"name": choice.provider},
+        "sources": ["service", "ingress" if gateway == "nginx" else "gateway-httproute"],
+        # Version 0.22 has no default for it.
+        "policy": choice.policy,
+        "registry": "txt",
+        # Records of another cluster in the same zone carry another owner and stay as they are.
+        "txtOwnerId": settings.cluster.name,
+        "domainFilters": list(choice.domains),
+    }
+    if choice.credentials_secret:
+        values["env"] = [_credential(choice)]
+    if choice.provider == "pdns" and choice.server:
+        values["extraArgs"] = [f"--pdns-server={choice.server}", "--pdns-server-id=localhost", "--pdns-api-key=$(KEY)"]
+    return Release(
+        name="external-dns",
+        chart="external-dns",
+        repository="https://kubernetes-sigs.github.io/external-dns/",
+        version=versions.EXTERNAL_DNS_CHART,
+        namespace="external-dns",
+        crd_groups=("externaldns.k8s.io",),
+        values=values,
+        openings=("api", "internet"),
+    )
+
+
+def _credential(choice: ExternalDns) -> dict[str, Any]:
+    variable = {"cloudflare": "CF_API_TOKEN", "aws": "AWS_ROLE_ARN", "pdns": "KEY"}[choice.provider]
+    key = {"cloudflare": "api-token", "aws": "role-arn", "pdns": "api-key"}[choice.provider]
+    return {"name": variable, "valueFrom": {"secretKeyRef": {"name": choice.credentials_secret, "key": key}}}
+
+
+def metrics_server() -> Release:
+    return Release(
+        name="metrics-server",
+        chart="metrics-server",
+        repository="https://kubernetes-sigs.github.io/metrics-server/",
+        version=versions.METRICS_SERVER_CHART,
+        namespace="kube-system",
+        values={"args": ["--kubelet-preferred-address-types=InternalIP"]},
+        openings=("api", "nodes"),
+    )
+
+
+def vertical_pod_autoscaler() -> Release:
+    return Release(
+        name="vertical-pod-autoscaler",
+        chart="vertical-pod-autoscaler",
+        repository="https://kubernetes.github.io/autoscaler",
+        version=versions.VPA_CHART,
+        namespace="vertical-pod-autoscaler",
+        crd_groups=("autoscaling.k8s.io",),
+        openings=("api", "webhooks"),
+    )

@@ -1,0 +1,200 @@
+"""Storage of pods: the charts of every class that the settings choose. Exactly one class is the default one."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import versions
+from keystone.charts import ceph
+from keystone.charts.release import Release
+from keystone.settings import Settings, Storage
+
+EBS_NODES = {"keystone.internal/cloud": "aws"}
+"""Nodes in AWS; their kubelets set this label. Elsewhere the drivers would crash for want of an instance."""
+
+
+def releases(settings: Settings) -> Iterator[Release]:
+    storage = settings.storage
+    if storage is None:
+        return
+    if storage.ceph:
+        yield from ceph.releases(settings, storage.ceph)
+    if storage.local_path:
+        yield local_path(storage)
+    if storage.longhorn:
+        yield longhorn(storage)
+    if storage.openebs:
+        yield openebs(storage)
+    if storage.ebs:
+        yield ebs(storage)
+    if storage.efs:
+        yield efs(storage)
+    if storage.proxmox:
+        yield proxmox(storage)
+
+
+def local_path(storage: Storage) -> Release:
+    assert storage.local_path
+    return Release(
+        name="local-path",
+        chart="local-path-provisioner",
+        repository="https://charts.containeroo.ch",
+        version=versions.LOCAL_PATH_CHART,
+        namespace="local-path-storage",
+        pod_security="privileged",  # its helper pods make folders on the host
+        values={
+            "storageClass": {
+                "create": True,
+                "name": "local-path",
+                "defaultClass": storage.default_class == "local-path",
+                "reclaimPolicy": "Delete",
+            },
+            "nodePathMap": [{"node": "DEFAULT_PATH_FOR_NON_LISTED_NODES", "paths": [storage.local_path.path]}],
+        },
+    )
+
+
+def longhorn(storage: Storage) -> Release:
+    choice = storage.longhorn
+    assert choice
+    return Release(
+        name="longhorn",
+        chart="longhorn",
+        repository="https://charts.longhorn.io",
+        version=versions.LONGHORN_CHART,
+        namespace="longhorn-system",
+        pod_security="privileged",
+        crd_groups=("longhorn.io",),
+        values={
+            "csi": {"kubeletRootDir": "/var/lib/kubelet"},
+            "defaultSettings": {
+                "defaultDataPath": choice.path,
+                "defaultReplicaCount": choice.replicas,
+                # The second engine keeps one CPU of every node busy.
+                "v2DataEngine": False,
+                # Without it Helm could not take the release away, and a destroy would hang.
+                "deletingConfirmationFlag": True,
+            },
+            "persistence": {
+                "defaultClass": storage.default_class == "longhorn",
+                "defaultClassReplicaCount": choice.replicas,
+            },
+            "networkPolicies": {"enabled": False},  # ours hold for the whole namespace
+        },
+        openings=("api", "webhooks", "nodes"),
+    )
+
+
+def openebs(storage: Storage) -> Release:
+    choice = storage.openebs
+    assert choice
+    off: dict[str, Any] = {"enabled": False}
+    return Release(
+        name="openebs",
+        chart="openebs",
+        repository="https://openebs.github.io/openebs",
+        version=versions.OPENEBS_CHART,
+        namespace="openebs",
+        pod_security="privileged",
+        values={
+            "engines": {"replicated": {"mayastor": off}, "local": {"lvm": off, "zfs": off}},
+            "loki": off,
+            "alloy": off,
+            "localpv-provisioner": {
+                "hostpathClass": {
+                    "name": "openebs-hostpath",
+                    "basePath": choice.path,
+                    "isDefaultClass": storage.default_class == "openebs-hostpath",
+                },
+                "analytics": off,
+            },
+        },
+    )
+
+
+def ebs(storage: Storage) -> Release:
+    choice = storage.ebs
+    assert choice
+    return Release(
+        name="aws-ebs-csi-driver",
+        chart="aws-ebs-csi-driver",
+        repository="https://kubernetes-sigs.github.io/aws-ebs-csi-driver",
+        version=versions.EBS_CSI_CHART,
+        namespace="kube-system",
+        values={
+            "controller": {
+                "region": choice.region,
+                "serviceAccount": {"annotations": {"eks.amazonaws.com/role-arn": choice.role_arn}},
+            },
+            "node": {"nodeSelector": EBS_NODES, "kubeletPath": "/var/lib/kubelet"},
+            "storageClasses": [
+                {
+                    "name": "ebs-gp3",
+                    "annotations": _default(storage.default_class == "ebs-gp3"),
+                    "volumeBindingMode": "WaitForFirstConsumer",
+                    "allowVolumeExpansion": True,
+                    "parameters": {"type": "gp3", "encrypted": "true", "kmsKeyId": choice.kms_key_arn},
+                }
+            ],
+        },
+    )
+
+
+def efs(storage: Storage) -> Release:
+    choice = storage.efs
+    assert choice
+    annotations = {"annotations": {"eks.amazonaws.com/role-arn": choice.role_arn}}
+    return Release(
+        name="aws-efs-csi-driver",
+        chart="aws-efs-csi-driver",
+        repository="https://kubernetes-sigs.github.io/aws-efs-csi-driver/",
+        version=versions.EFS_CSI_CHART,
+        namespace="kube-system",
+        values={
+            "controller": {"serviceAccount": annotations},
+            "node": {"serviceAccount": annotations, "nodeSelector": EBS_NODES},
+            "storageClasses": [
+                {
+                    "name": "efs",
+                    "annotations": _default(storage.default_class == "efs"),
+                    "mountOptions": ["tls"],
+                    "parameters": {
+                        "provisioningMode": "efs-ap",
+                        "fileSystemId": choice.file_system_id,
+                        "directoryPerms": "700",
+                        "encryptInTransit": "true",
+                    },
+                }
+            ],
+        },
+    )
+
+
+def proxmox(storage: Storage) -> Release:
+    choice = storage.proxmox
+    assert choice
+    return Release(
+        name="proxmox-csi-plugin",
+        chart="proxmox-csi-plugin",
+        repository="oci://ghcr.io/sergelogvinov/charts",
+        version=versions.PROXMOX_CSI_CHART,
+        namespace="csi-proxmox",
+        pod_security="privileged",
+        values={
+            "existingConfigSecret": choice.config_secret,
+            "existingConfigSecretKey": "config.yaml",
+            "storageClass": [
+                {
+                    "name": "proxmox",
+                    "storage": choice.storage_id,
+                    "reclaimPolicy": "Delete",
+                    "fstype": "ext4",
+                    "annotations": _default(storage.default_class == "proxmox"),
+                }
+            ],
+        },
+        openings=("api", "internet"),
+    )
+
+
+def _default(chosen: bool) -> dict[str, str]:
+    return {"storageclass.kubernetes.io/is-default-class": "true" if chosen else "false"}

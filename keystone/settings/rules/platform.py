@@ -1,0 +1,99 @@
+"""Rules about storage, GitOps and the services of the platform."""
+
+from collections.abc import Iterator, Mapping
+
+from keystone.settings.faults import Fault
+from keystone.settings.gitops import Gitops
+from keystone.settings.hosts import Host
+from keystone.settings.network import Network
+from keystone.settings.platform import Platform
+from keystone.settings.storage import Storage
+
+
+def storage_has_one_default_class(storage: Storage | None) -> Iterator[Fault]:
+    if storage is None:
+        return
+    if not storage.classes:
+        yield Fault(
+            "storage", "it chooses no class for volumes", "Add ceph, localPath or another, or leave storage out"
+        )
+    elif storage.default is None and len(storage.classes) > 1:
+        yield Fault(
+            "storage.default",
+            f"is missing, and there are {len(storage.classes)} classes",
+            f"Name one of {', '.join(storage.classes)}",
+        )
+    elif storage.default is not None and storage.default not in storage.classes:
+        yield Fault(
+            "storage.default",
+            f"{storage.default} is not one of the chosen classes",
+            f"Name one of {', '.join(storage.classes)}, or choose what makes {storage.default}",
+        )
+
+
+def ceph_has_disks(storage: Storage | None, hosts: Mapping[str, Host]) -> Iterator[Fault]:
+    if storage is None or storage.ceph is None:
+        return
+    disks = {name: host.osd_disks for name, host in hosts.items() if host.osd_disks and host.role != "edge"}
+    if not disks:
+        yield Fault("storage.ceph", "no host has osdDisks", "Give whole disks to at least one server or agent")
+        return
+    places, kind = (len(disks), "hosts") if len(disks) > 1 else (sum(map(len, disks.values())), "disks")
+    if storage.ceph.replicas and storage.ceph.replicas > places:
+        yield Fault(
+            "storage.ceph.replicas",
+            f"{storage.ceph.replicas} copies need as many {kind} with osdDisks; there are {places}",
+            f"Take at most {places}, or add {kind}",
+        )
+
+
+def proxmox_disks_are_encrypted(storage: Storage | None) -> Iterator[Fault]:
+    if storage and storage.proxmox and not storage.proxmox.encrypted_by_host:
+        yield Fault(
+            "storage.proxmox.encryptedByHost",
+            "Proxmox CSI does not encrypt volumes, and the storage below is said not to be encrypted either",
+            "Put the storage on an encrypted disk and set it to true, or take another class",
+        )
+
+
+def phases_follow_phases(gitops: Gitops) -> Iterator[Fault]:
+    phases = gitops.repository.phases if gitops.repository else {}
+    done: set[str] = set()
+    for name, phase in phases.items():
+        for before in phase.after:
+            if before not in phases:
+                yield Fault(
+                    f"gitops.repository.phases.{name}.after", f"there is no phase {before}", "Name a phase of this list"
+                )
+                done.add(before)
+    while ready := {name for name, phase in phases.items() if name not in done and set(phase.after) <= done}:
+        done |= ready
+    if left := sorted(phases.keys() - done):
+        yield Fault("gitops.repository.phases", f"{', '.join(left)} wait for one another", "Break the circle")
+
+
+def dns_provider_has_its_server(platform: Platform | None) -> Iterator[Fault]:
+    choice = platform.external_dns if platform else None
+    if choice and (choice.provider == "pdns") != (choice.server is not None):
+        yield Fault(
+            "platform.externalDns.server",
+            "is for the provider pdns, which needs it"
+            if choice.provider == "pdns"
+            else "is for the provider pdns alone",
+            "Give the URL of the PowerDNS API" if choice.provider == "pdns" else "Remove it",
+        )
+
+
+def linkerd_has_certificates(network: Network, platform: Platform | None) -> Iterator[Fault]:
+    if network.service_mesh == "linkerd" and not (platform and platform.cert_manager):
+        yield Fault("network.serviceMesh", "linkerd needs certificates for its proxies", "Add platform.certManager: {}")
+
+
+RULES = (
+    storage_has_one_default_class,
+    ceph_has_disks,
+    proxmox_disks_are_encrypted,
+    phases_follow_phases,
+    dns_provider_has_its_server,
+    linkerd_has_certificates,
+)
