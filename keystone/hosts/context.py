@@ -5,11 +5,12 @@ import fcntl
 import hashlib
 import os
 import shutil
+import stat
 import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,10 +69,12 @@ def runtime_folder(stack: str) -> Path:
     # Commands run in the project's folder; another clone's stack of the same name is another site.
     own = base / f"{stack}-{hashlib.sha256(bytes(Path.cwd())).hexdigest()[:10]}"
     for folder in (base, own):
-        folder.mkdir(mode=0o700, exist_ok=True)
+        # Not `exist_ok`: that looks again after a collision and fails when the folder has gone in between.
+        with suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
         status = folder.lstat()
-        if folder.is_symlink() or status.st_uid != os.getuid():
-            raise KeystoneError(str(folder), f"belongs to user {status.st_uid}", "Remove it and try again")
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
+            raise KeystoneError(str(folder), f"is no folder of ours (user {status.st_uid})", "Remove it and try again")
     return own
 
 
