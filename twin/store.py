@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from keystone.errors import KeystoneError
+from twin import archives
 
 STORE = "/nix/store"
 RELEASE = "26.05"
@@ -98,7 +99,7 @@ def unpack(store: Path, archive: bytes) -> str:
     with tempfile.TemporaryDirectory(dir=store, prefix=".new-") as folder:
         try:
             with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-                tar.extractall(folder, filter="data")
+                archives.unpack(tar, Path(folder))
         except tarfile.TarError as error:
             raise KeystoneError("import", f"is not an export of a store path: {error}") from None
         names = [entry.name for entry in Path(folder).iterdir()]

@@ -6,6 +6,7 @@ import io
 import tarfile
 from pathlib import Path
 
+from twin import archives
 from twin.commands import Call, Failed, program
 from twin.files import write_file
 
@@ -217,7 +218,7 @@ async def tar(call: Call) -> int:
         raise Failed(f"tar: {folder}: Cannot open: No such file or directory", 2)
     try:
         with tarfile.open(fileobj=io.BytesIO(await call.read_all())) as archive:
-            archive.extractall(target, filter="data")
+            archives.unpack(archive, target)
     except tarfile.TarError as error:
         raise Failed(f"tar: {error}", 2) from None
     return 0
