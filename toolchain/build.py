@@ -22,12 +22,12 @@ ASK_SECONDS = 30
 
 
 def chosen(names: Iterable[str] | None) -> list[Tool]:
-    """The tools of these names, in the table's order; all of them for None or an empty list."""
-    wanted = set(names or BY_NAME)
+    """The tools of these names, in the table's order; all that a twin needs for None or an empty list."""
+    wanted = set(names or (tool.name for tool in TOOLS))
     unknown = sorted(wanted - set(BY_NAME))
     if unknown:
         raise KeystoneError(", ".join(unknown), "no such tool", f"There are: {', '.join(BY_NAME)}")
-    return [tool for tool in TOOLS if tool.name in wanted]
+    return [tool for tool in BY_NAME.values() if tool.name in wanted]
 
 
 def answer(path: Path, tool: Tool) -> str:

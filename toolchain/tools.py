@@ -184,4 +184,19 @@ TOOLS: tuple[Tool, ...] = (
     ),
 )
 
-BY_NAME: dict[str, Tool] = {tool.name: tool for tool in TOOLS}
+# Built only when asked for by name: what checks need and no cluster does. They do not count for the folder for PATH.
+ON_DEMAND: tuple[Tool, ...] = (
+    Tool(
+        name="actionlint",
+        version=versions.ACTIONLINT,
+        module="actionlint",
+        package="github.com/rhysd/actionlint/cmd/actionlint",
+        # Without it, the tool calls itself a build of unknown version.
+        stamps=(f"github.com/rhysd/actionlint.version=v{versions.ACTIONLINT}",),
+        ask=("-version",),
+        seconds=25,
+        megabytes=8,
+    ),
+)
+
+BY_NAME: dict[str, Tool] = {tool.name: tool for tool in (*TOOLS, *ON_DEMAND)}

@@ -12,7 +12,7 @@ import versions
 from keystone.errors import KeystoneError
 from tests.toolchain.fake_go import FakeGo
 from toolchain import build, cache, golang
-from toolchain.tools import BY_NAME, TOOLS, Tool
+from toolchain.tools import BY_NAME, ON_DEMAND, TOOLS, Tool
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -61,7 +61,7 @@ def test_a_changed_pin_changes_the_key_of_its_tools_only(tmp_path: Path, monkeyp
     assert changed == {"kubectl", "kube-apiserver", "kube-controller-manager", "kube-scheduler"}
 
 
-@pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.name)
+@pytest.mark.parametrize("tool", [*TOOLS, *ON_DEMAND], ids=lambda tool: tool.name)
 def test_versions_py_and_go_mod_say_the_same(tool: Tool) -> None:
     text = (cache.MODULES / tool.module / "go.mod").read_text()
     required = dict(re.findall(r"(\S+) (v\S+)", text))
