@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from keystone.errors import KeystoneError
-from keystone.hosts import guard, local, remove, ssh
+from keystone.hosts import guard, local, observation, remove, ssh
 from keystone.hosts.context import Context, Lock, host_lock, progress
 from keystone.hosts.guard import Action, Expected, Verdict
 
@@ -33,8 +33,8 @@ async def install(context: Context, name: str, *, verify_only: bool = False) -> 
             await verify(context, name)
             progress(name, "installed, as the stack file says")
             return
-        expected = guard.expected_of(context, name, os.environ.get(guard.CONFIRMATION))
-        verdict = guard.decide(expected, await guard.observe(context, expected))
+        expected = observation.expected_of(context, name, os.environ.get(guard.CONFIRMATION))
+        verdict = guard.decide(expected, await observation.observe(context, expected))
         progress(name, f"{verdict.action}: {verdict.reason}")
         if verdict.action is not Action.ADOPT:
             await _Install(context, expected, verdict, lock).run()
@@ -106,7 +106,7 @@ class _Install:
         self.lock = lock
         self.name = expected.host
         self.target = context.target(expected.host)
-        self.keys = guard.known_keys(context, expected)
+        self.keys = observation.known_keys(context, expected)
 
     async def run(self) -> None:
         disko = await build(self.context, self.name, "diskoScript")
@@ -182,7 +182,7 @@ class _Install:
             try:
                 return await verify(self.context, self.name)
             except ssh.Unreachable:
-                if await guard.locked(self.context, self.expected):
+                if await observation.locked(self.context, self.expected):
                     raise KeystoneError(
                         str(self.target), "its initrd waits for the disks to be unlocked", self.expected.unlock
                     ) from None

@@ -13,7 +13,7 @@ import yaml
 
 from keystone.errors import KeystoneError
 from keystone.hosts import __main__ as hosts
-from keystone.hosts import guard
+from keystone.hosts import observation
 from keystone.identities import Identities
 from tests.recording import ROOT_SECRET, document
 
@@ -37,7 +37,7 @@ def test_a_refusal_has_its_own_exit_status(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(guard, "CONNECT_TRIES_SECONDS", 0.1)
+    monkeypatch.setattr(observation, "CONNECT_TRIES_SECONDS", 0.1)
     assert hosts.main(["install", "w1"]) == hosts.REFUSED
     said = capsys.readouterr()
     assert "refused to install: the machine cannot be reached" in said.err

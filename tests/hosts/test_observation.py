@@ -1,4 +1,4 @@
-"""keystone/hosts/guard.py: what it sees of machines over SSH."""
+"""keystone/hosts/observation.py: what the guard sees of machines over SSH."""
 
 import json
 import socket
@@ -8,7 +8,7 @@ from typing import Any
 import asyncssh
 import pytest
 
-from keystone.hosts import guard, ssh
+from keystone.hosts import guard, observation, ssh
 from keystone.hosts.context import Context
 from keystone.hosts.guard import Seen, State
 from keystone.settings import parse
@@ -53,7 +53,7 @@ def live(script: dict[str, Any] | None = None) -> Fake:
 
 
 def look(given: Context, *fakes: Fake, limit: float = 2) -> Seen:
-    return play(lambda: guard.observe(given, guard.expected_of(given, "w1", None), limit=limit), *fakes)
+    return play(lambda: observation.observe(given, observation.expected_of(given, "w1", None), limit=limit), *fakes)
 
 
 def test_the_installer_and_its_empty_disk_are_seen() -> None:
@@ -108,7 +108,7 @@ def test_a_machine_in_its_initrd_is_seen_as_locked() -> None:
 
 def test_a_locked_machine_is_told_how_to_unlock() -> None:
     given = site()
-    expected = guard.expected_of(given, "w1", None)
+    expected = observation.expected_of(given, "w1", None)
     with pytest.raises(guard.Refusal, match=r"`ssh -t -p 2223 root@127\.78\.5\.31`, .*keystone\.hosts passphrase w1"):
         guard.decide(expected, Seen(State.LOCKED))
 
