@@ -51,20 +51,21 @@ class ClusterBase(pulumi.ComponentResource):
                 depends_on=list(args.joins.values()),
             ),
         )
-        for host, node in args.nodes.items():
-            _node(host, node, settings.hosts[host], parent=self, after=namespace)
+        for host in args.nodes:
+            _node(host, settings.hosts[host], parent=self, after=namespace)
         self.ready = namespace
         self.namespace = namespace.metadata["name"]
         self.register_outputs({"namespace": self.namespace})
 
 
-def _node(name: str, node: pulumi.Input[str], host: Host, *, parent: pulumi.Resource, after: pulumi.Resource) -> None:
+def _node(name: str, host: Host, *, parent: pulumi.Resource, after: pulumi.Resource) -> None:
     taints = [core.TaintPatchArgs(key=taint.key, value=taint.value, effect=taint.effect) for taint in host.taints]
     core.NodePatch(
         f"node-{name}",
         metadata=meta.ObjectMetaPatchArgs(
-            # From the join's output: in a preview a node that does not exist yet has no name to look up.
-            name=node,
+            # Plain, not the join's output: once the cluster is there, the provider refuses a patch whose name is
+            # unknown, and so the preview of one host more.
+            name=name,
             labels={ROLE_LABEL: host.role, ZONE_LABEL: host.failure_domain, **host.labels},
             annotations={
                 # k3s sets some of these labels too, at the node's first registration; the stack file wins.
