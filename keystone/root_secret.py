@@ -6,8 +6,9 @@ a fresh clone has none. With any other secrets provider Pulumi itself is asked.
 
 import base64
 import hashlib
+import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import yaml
@@ -36,6 +37,36 @@ def root_secret(stack: str, project: Path = Path()) -> str:
     if isinstance(salt, str) and document.get("secretsprovider", "passphrase") in ("passphrase", "default"):
         return _decrypt(value["secure"], _key(file.name, salt, _passphrase()), file.name)
     return quick(["config", "get", key, "--stack", stack], project).strip()
+
+
+def config_secrets(stack: str, project: Path = Path()) -> dict[str, str]:
+    """Return every encrypted value of a stack file by its key, the root secret too; those inside of objects as well.
+
+    Raises KeystoneError when one cannot be decrypted.
+    """
+    file, config = path_of(stack, project), config_of(stack, project)
+    encrypted = {place: text for key, value in config.items() for place, text in _encrypted(key, value)}
+    document = yaml.safe_load(file.read_text(encoding="utf-8"))
+    salt = document.get("encryptionsalt")
+    if not encrypted:
+        return {}
+    if isinstance(salt, str) and document.get("secretsprovider", "passphrase") in ("passphrase", "default"):
+        key = _key(file.name, salt, _passphrase())
+        return {place: _decrypt(text, key, file.name) for place, text in encrypted.items()}
+    said = json.loads(quick(["config", "--show-secrets", "--json", "--stack", stack], project))
+    return {key: str(entry.get("value", "")) for key, entry in said.items() if entry.get("secret")}
+
+
+def _encrypted(place: str, value: object) -> Iterator[tuple[str, str]]:
+    if isinstance(value, Mapping):
+        if set(value) == {"secure"} and isinstance(value["secure"], str):
+            yield place, value["secure"]
+            return
+        for key, item in value.items():
+            yield from _encrypted(f"{place}.{key}", item)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _encrypted(f"{place}[{index}]", item)
 
 
 def _passphrase() -> str:

@@ -1,0 +1,100 @@
+"""`keystone check secrets`: none of the stack's secrets, and nothing that looks like a credential, stands in the clear.
+
+Findings name the secret and the place, never the value.
+"""
+
+import fnmatch
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from keystone.checks.findings import Finding
+from keystone.checks.secrets import formats, material, places
+from keystone.checks.secrets.material import Secret
+from keystone.checks.secrets.places import Place
+from keystone.checks.secrets.search import Hit, Needles
+from keystone.errors import KeystoneError
+
+ALLOWED = ".secrets-allowed"
+"""File in the project's folder: lines of PATH-PATTERN, FORMAT and REASON, separated by ` | `."""
+
+__all__ = ["ALLOWED", "Allowance", "Place", "Scanner", "Secret", "allowances"]
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """Something in the git tree that looks like a credential and is none, such as an example in a test."""
+
+    pattern: str
+    format: str
+    reason: str
+
+    def covers(self, path: str, form: str) -> bool:
+        return fnmatch.fnmatchcase(path, self.pattern) and self.format in (form, "*")
+
+
+def allowances(project: Path) -> list[Allowance]:
+    """The look-alikes that a project lists. Raises KeystoneError for a line without a reason."""
+    try:
+        lines = (project / ALLOWED).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return []
+    found = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        parts = [part.strip() for part in line.split("|")]
+        if len(parts) != 3 or not all(parts) or parts[1] not in {*formats.FORMATS, "*"}:
+            raise KeystoneError(
+                f"{ALLOWED}:{number}",
+                "is not `PATH | FORMAT | REASON` with a known format",
+                f"Formats: {', '.join(formats.FORMATS)}",
+            )
+        found.append(Allowance(*parts))
+    return found
+
+
+class Scanner:
+    """Searches places for some secrets and for credential formats."""
+
+    def __init__(self, secrets: Iterable[Secret], allowed: Iterable[Allowance] = ()) -> None:
+        secrets = list(secrets)
+        self.unsearchable = material.unsearchable(secrets)
+        self._needles = Needles(secrets)
+        self._allowed = tuple(allowed)
+
+    def scan(self, found: Iterable[Place]) -> list[Finding]:
+        """Every secret and every credential in the places, sorted; each secret once per place."""
+        return sorted({finding for place in found for finding in self._in(place)})
+
+    def _in(self, place: Place) -> Iterator[Finding]:
+        hits = self._needles.find(place.data)
+        for hit in hits:
+            yield Finding(
+                "own-secret",
+                self._where(place, hit),
+                f"holds the {hit.name}",
+                "Take it out, then rotate it: raise its generation, or make a new root secret",
+            )
+        for form in formats.find(place.data):
+            listed = place.listed and any(one.covers(place.name, form.name) for one in self._allowed)
+            # An own secret of a known form is reported once, by its name.
+            if not listed and not self._needles.names(form.text):
+                yield Finding(
+                    "credential-format",
+                    f"{place.name}:{_line(place.data, form.offset)}",
+                    f"holds what looks like a {form.name}",
+                    f"Take it out and revoke it; list an example in {ALLOWED}" if place.listed else "Revoke it",
+                )
+
+    def _where(self, place: Place, hit: Hit) -> str:
+        if place.name == places.STATE:
+            for path, text in places.resources(place.data):
+                if hit.name in self._needles.names(text.encode()):
+                    return f"{place.name}: {path}"
+        return f"{place.name}:{_line(place.data, max(hit.offset - 1, 0))}"
+
+
+def _line(data: bytes, offset: int) -> int:
+    return len(re.findall(b"\n", data[:offset])) + 1

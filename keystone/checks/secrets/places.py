@@ -1,0 +1,99 @@
+"""Where a stack's secrets could have leaked to: the places that `keystone check secrets` reads."""
+
+import json
+import os
+import subprocess
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from keystone.errors import KeystoneError
+
+GIT_SECONDS = 30
+LARGEST = 64 * 1024 * 1024
+"""Bytes. A larger file is reported, not read: nothing of ours is near that size."""
+STATE = "state"
+_CIPHER = "4dabf18193072939515e22adb298388d"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Something to search: what it is called, its bytes, and whether a list may allow what looks like a credential."""
+
+    name: str
+    data: bytes
+    listed: bool = False
+    """Files of the git tree: their look-alikes may be listed in `.secrets-allowed`."""
+
+
+def of_file(path: Path, name: str = "", *, listed: bool = False) -> Place:
+    """A file. Raises KeystoneError when it cannot be read: what was not searched must not count as clean."""
+    try:
+        if path.stat().st_size > LARGEST:
+            raise KeystoneError(str(path), f"is larger than {LARGEST >> 20} MiB", "Search it in parts")
+        return Place(name or str(path), path.read_bytes(), listed)
+    except OSError as error:
+        raise KeystoneError(
+            str(path), f"cannot be read: {error.strerror}", "Mend its permissions or the path"
+        ) from None
+
+
+def of_paths(paths: Iterable[Path]) -> Iterator[Place]:
+    """Files, and all files below folders, in order of their names. Sockets and links are none."""
+    for path in paths:
+        if not path.is_dir():
+            yield of_file(path)
+            continue
+        for file in sorted(path.rglob("*")):
+            if file.is_file() and not file.is_symlink():
+                yield of_file(file)
+
+
+def git_tree(project: Path) -> Iterator[Place]:
+    """What git tracks as it lies in the folder, and new files that are not ignored. Nothing outside of a repository."""
+    line = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    try:
+        done = subprocess.run(line, cwd=project, capture_output=True, check=False, timeout=GIT_SECONDS)
+    except (FileNotFoundError, subprocess.TimeoutExpired) as error:
+        raise KeystoneError("git ls-files", f"failed: {error}", "Install git, or look at the repository") from None
+    if done.returncode:
+        return
+    for name in sorted({os.fsdecode(one) for one in done.stdout.split(b"\0") if one}):
+        file = project / name
+        if file.is_file() and not file.is_symlink():
+            yield of_file(file, name, listed=True)
+
+
+def usual(stack: str, project: Path) -> Iterator[Place]:
+    """Rendered facts and the plug-ins' and the twin's logs. The machines' own disks hold secrets rightly: not read."""
+    twin = project / ".twin" / stack
+    folders = [project / "nix" / "facts" / stack, twin / "logs"]
+    homes = {Path(home) for home in [os.environ.get("PULUMI_HOME", ""), str(twin / "pulumi")] if home}
+    folders += sorted(home / "logs" for home in homes)
+    yield from of_paths(folder for folder in folders if folder.is_dir())
+    yield from of_paths(sorted((twin / "store").rglob("*.drv")))
+
+
+def leaves(document: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Every text in a JSON document with its path. Encrypted values are passed over: they are what they should be."""
+    if isinstance(document, str):
+        yield path, document
+    elif isinstance(document, list):
+        for index, item in enumerate(document):
+            yield from leaves(item, f"{path}[{index}]")
+    elif isinstance(document, dict) and _CIPHER not in document:
+        for key, item in document.items():
+            yield from leaves(item, f"{path}.{key}" if path else str(key))
+
+
+def resources(state: bytes) -> Iterator[tuple[str, str]]:
+    """Every text of an exported state with a place such as `install-w1 inputs.stdin`."""
+    try:
+        deployment = json.loads(state).get("deployment") or {}
+        listed = deployment.get("resources") or []
+    except (ValueError, AttributeError):
+        return
+    for resource in listed:
+        name = str(resource.get("urn", "")).rpartition("::")[2] or "a resource"
+        yield from ((f"{name} {path}", text) for path, text in leaves(resource))
