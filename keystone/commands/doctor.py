@@ -128,7 +128,8 @@ def certificate_finding(end: datetime, now: datetime) -> Finding:
     )
 
 
-def _kubeconfig(stack: str) -> Finding:
+def kubeconfig_finding(stack: str) -> Finding:
+    """How long the certificate of the stack's own kubeconfig still holds."""
     from keystone.engine import process
 
     try:
@@ -164,7 +165,7 @@ def examine(stack: str) -> list[Finding]:
         _disk("disk of the cache", toolchain.cache.root()),
         *(_variable(name) for name in VARIABLES),
         _settings(stack),
-        _kubeconfig(stack),
+        kubeconfig_finding(stack),
     ]
 
 

@@ -47,6 +47,11 @@ def up(
 ) -> None:
     """Make the cluster as the stack file says."""
     _run("up", stack, limit, verbose, target, policy_pack)
+    from keystone.commands.doctor import kubeconfig_finding
+
+    finding = kubeconfig_finding(stack)
+    if finding.status != "ok":
+        typer.echo(f"warning: kubeconfig: {finding.value}. {finding.cure}")
 
 
 def preview(
