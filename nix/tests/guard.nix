@@ -13,7 +13,7 @@ let
         cp -r ${repository + "/keystone"} "$out/keystone"
       ''
     else
-      throw "tests.guard needs the program beside nix/: build it from the repository with 'path:.?dir=nix#tests.guard'";
+      throw "tests.guard needs the program beside nix/: build it from the repository with '.?dir=nix#tests.guard'";
   python = pkgs.python3.withPackages (p: [
     p.asyncssh
     p.cryptography

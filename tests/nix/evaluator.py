@@ -50,6 +50,7 @@ PACKAGES = {
     "kubernetes",
     "kubernetes-helm",
     "kustomize",
+    "libossp_uuid",
     "nixfmt-tree",
     "nixos-anywhere",
     "yq-go",

@@ -212,7 +212,8 @@ def test_the_initrd_has_ssh_where_the_disk_is_unlocked_remotely(flake: Flake, ho
         host,
         "c: { ssh = c.config.boot.initrd.network.ssh.enable; port = c.config.boot.initrd.network.ssh.port;"
         " keys = c.config.boot.initrd.network.ssh.hostKeys; secure = c.config.boot.lanzaboote.enable;"
-        " plain = c.config.boot.loader.systemd-boot.enable; emergency = c.config.boot.initrd.systemd.emergencyAccess; }",
+        " plain = c.config.boot.loader.systemd-boot.enable;"
+        " emergency = c.config.boot.initrd.systemd.emergencyAccess; }",
     )
     assert initrd["ssh"] is ssh
     assert initrd["emergency"] is False
@@ -245,7 +246,8 @@ def test_the_disk_gets_its_guid_first_and_the_layout_after(flake: Flake):
         """c: let d = c.config.disko.devices; in {
           disks = builtins.mapAttrs (_: x: x.device) d.disk;
           hook = d.disk.main.content.preCreateHook;
-          partitions = builtins.mapAttrs (_: p: { inherit (p) size type; content = p.content.type; }) d.disk.main.content.partitions;
+          partitions = builtins.mapAttrs (_: p: { inherit (p) size type; content = p.content.type; })
+            d.disk.main.content.partitions;
           luks = { inherit (d.disk.main.content.partitions.luks.content) name passwordFile extraFormatArgs; };
           datasets = builtins.mapAttrs (_: s: s.mountpoint) d.zpool.rpool.datasets;
         }""",

@@ -10,7 +10,9 @@ from jsonschema import Draft7Validator
 from keystone.settings import ports
 from tests.nix.evaluator import NIX, Flake
 
-PORTS = 'import {file} {{ role = "{role}"; cni = "{cni}"; encryption = "{encryption}"; sshPort = 22; meshPort = 443; edgePorts = [ 80 443 ]; }}'
+PORTS = """import {file} {{
+  role = "{role}"; cni = "{cni}"; encryption = "{encryption}"; sshPort = 22; meshPort = 443; edgePorts = [ 80 443 ];
+}}"""
 
 # role: anyone tcp, anyone udp, nodes tcp, servers tcp; the plugin's ports come on top between nodes
 ROLES = {

@@ -56,11 +56,13 @@ def faults(source: bytes) -> list[str]:
         if node.type == "ERROR" or (node.is_missing and not after_last_comma(node)):
             found.append(f"line {line}: syntax error")
         elif node.type == "function_expression":
-            arguments = [child for child in below(node.children[0]) if child.type == "formal"]
-            body = uses(node)
-            for argument in arguments:
-                if text(argument) and text(argument.children[0]) not in body:
-                    found.append(f"line {argument.start_point[0] + 1}: unused argument {text(argument.children[0])}")
+            read = uses(node)
+            arguments = [child for child in below(node.children[0]) if child.type == "formal" and text(child)]
+            found += [
+                f"line {argument.start_point[0] + 1}: unused argument {text(argument.children[0])}"
+                for argument in arguments
+                if text(argument.children[0]) not in read
+            ]
         elif node.type == "let_expression":
             found += unused_bindings(node)
         elif node.type == "with_expression":

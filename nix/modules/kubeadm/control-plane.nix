@@ -117,8 +117,6 @@ in
           printf '%s\n' "{apiVersion: apiserver.config.k8s.io/v1, kind: EncryptionConfiguration, resources: [{resources: [secrets], providers: [{secretbox: {keys: [{name: derived-1, secret: $key}]}}, {identity: {}}]}]}" \
             >/etc/kubernetes/policy/encryption.yaml
           certificate_key=$({ printf 'certificate upload:'; cat ${secret "server-token"}; } | sha256sum | cut -d' ' -f1)
-          digest=$({ printf 'bootstrap token:'; cat ${secret "agent-token"}; } | sha256sum)
-          token="''${digest:0:6}.''${digest:6:16}"
         '';
       }
       (lib.mkIf derived.isPrimer {
@@ -157,6 +155,8 @@ in
             ${lib.concatLines (lib.mapAttrsToList place authorities)}
             place ${secretsDir}/service.key /etc/kubernetes/pki/sa.key
             openssl ec -in /etc/kubernetes/pki/sa.key -pubout -out /etc/kubernetes/pki/sa.pub
+            digest=$({ printf 'bootstrap token:'; cat ${secret "agent-token"}; } | sha256sum)
+            token="''${digest:0:6}.''${digest:6:16}"
             configuration=$RUNTIME_DIRECTORY/init.yaml
             {
               cat ${documents}
