@@ -29,21 +29,13 @@ GO = "1.26.6"  # renovate: datasource=golang-version depName=go
 
 # The charts of the catalogue (`keystone/charts/`). CNI and GitOps engine are pinned by hash in nix/lib/charts.json.
 CERT_MANAGER_CHART = "1.21.1"  # renovate: datasource=docker depName=quay.io/jetstack/charts/cert-manager
-CEPH_CSI_CHART = (
-    "1.0.4"  # renovate: datasource=helm depName=ceph-csi-drivers registryUrl=https://ceph.github.io/ceph-csi-operator
-)
+CEPH_CSI_CHART = "1.0.4"  # renovate: datasource=github-releases depName=ceph/ceph-csi-operator
 EBS_CSI_CHART = "2.64.0"  # renovate: datasource=helm depName=aws-ebs-csi-driver registryUrl=https://kubernetes-sigs.github.io/aws-ebs-csi-driver
 EFS_CSI_CHART = "4.4.1"  # renovate: datasource=helm depName=aws-efs-csi-driver registryUrl=https://kubernetes-sigs.github.io/aws-efs-csi-driver
 EXTERNAL_DNS_CHART = "1.21.1"  # renovate: datasource=helm depName=external-dns registryUrl=https://kubernetes-sigs.github.io/external-dns
-INGRESS_NGINX_CHART = (
-    "4.15.1"  # renovate: datasource=helm depName=ingress-nginx registryUrl=https://kubernetes.github.io/ingress-nginx
-)
-ISTIO_CHART = (
-    "1.30.3"  # renovate: datasource=helm depName=istiod registryUrl=https://istio-release.storage.googleapis.com/charts
-)
-LOCAL_PATH_CHART = (
-    "0.0.33"  # renovate: datasource=helm depName=local-path-provisioner registryUrl=https://charts.containeroo.ch
-)
+INGRESS_NGINX_CHART = "4.15.1"  # renovate: datasource=github-tags depName=kubernetes/ingress-nginx
+ISTIO_CHART = "1.30.3"  # renovate: datasource=github-releases depName=istio/istio
+LOCAL_PATH_CHART = "0.0.33"  # renovate: datasource=github-tags depName=containeroo/helm-charts
 LONGHORN_CHART = "1.12.1"  # renovate: datasource=helm depName=longhorn registryUrl=https://charts.longhorn.io
 METALLB_CHART = "0.16.1"  # renovate: datasource=helm depName=metallb registryUrl=https://metallb.github.io/metallb
 METRICS_SERVER_CHART = "3.13.0"  # renovate: datasource=helm depName=metrics-server registryUrl=https://kubernetes-sigs.github.io/metrics-server
@@ -64,9 +56,7 @@ FLUX_KUSTOMIZE_CRDS = "1.6.0"  # renovate: datasource=go depName=github.com/flux
 FLUX_SOURCE_CRDS = "1.7.0"  # renovate: datasource=go depName=github.com/fluxcd/source-controller
 SNAPSHOT_CRDS = "8.2.0"  # renovate: datasource=go depName=github.com/kubernetes-csi/external-snapshotter/client/v8
 LONGHORN_CRDS = "1.9.0"  # renovate: datasource=go depName=github.com/longhorn/longhorn-manager
-PROMETHEUS_OPERATOR_CRDS = (
-    "0.85.0"  # renovate: datasource=go depName=github.com/prometheus-operator/prometheus-operator
-)
+PROMETHEUS_CRDS = "0.85.0"  # renovate: datasource=go depName=github.com/prometheus-operator/prometheus-operator
 ROOK_CRDS = "1.18.8"  # renovate: datasource=go depName=github.com/rook/rook
 METALLB_CRDS = "0.15.2"  # renovate: datasource=go depName=go.universe.tf/metallb
 EXTERNAL_DNS_CRDS = "0.20.0"  # renovate: datasource=go depName=sigs.k8s.io/external-dns
