@@ -12,7 +12,7 @@ from pathlib import Path
 from bench import sites
 from bench.measure import Result, run
 
-DEV_NETWORK, MANY_NETWORK = 91, 92
+DEV_NETWORK, MANY_NETWORK = 241, 242
 MAKE = ["make", "--silent", "-o", ".venv/.runtime"]
 
 

@@ -233,7 +233,7 @@ def test_a_preview_names_the_properties_that_change() -> None:
 
 def elsewhere(tmp_path: Path) -> Path:
     """A copy of the dev stack on loopback addresses where nothing listens."""
-    text = (PROJECT / "Pulumi.dev.yaml").read_text().replace("127.79.0.", "127.93.0.")
+    text = (PROJECT / "Pulumi.dev.yaml").read_text().replace("127.79.0.", "127.251.79.")
     (tmp_path / "Pulumi.dev.yaml").write_text(text)
     return tmp_path
 
@@ -244,7 +244,7 @@ def test_silent_machines_are_named_at_once(tmp_path: Path) -> None:
         reach.require("dev", elsewhere(tmp_path), {"install-primer", "install-w1"})
 
     assert str(caught.value) == (
-        "stack dev: primer 127.93.0.10:2222 does not answer; w1 127.93.0.11:2222 does not answer. "
+        "stack dev: primer 127.251.79.10:2222 does not answer; w1 127.251.79.11:2222 does not answer. "
         "Start the machines or mend the network; the state is untouched."
     )
     assert time.monotonic() - started < 10
@@ -252,10 +252,10 @@ def test_silent_machines_are_named_at_once(tmp_path: Path) -> None:
 
 def test_a_silent_worker_is_a_warning(tmp_path: Path) -> None:
     project = elsewhere(tmp_path)
-    with socket.create_server(("127.93.0.10", 2222)):
+    with socket.create_server(("127.251.79.10", 2222)):
         lines = reach.require("dev", project, {"install-primer", "install-w1"})
 
-    assert lines == ["w1 127.93.0.11:2222 does not answer"]
+    assert lines == ["w1 127.251.79.11:2222 does not answer"]
 
 
 def test_machines_that_are_not_installed_yet_need_not_answer(tmp_path: Path) -> None:
