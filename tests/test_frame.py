@@ -4,7 +4,6 @@ import ast
 import re
 import subprocess
 import tomllib
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -33,13 +32,6 @@ def test_every_file_with_tests_is_collected() -> None:
     ]
 
     assert lost == []
-
-
-def test_no_two_test_files_have_the_same_name() -> None:
-    # Folders of tests are no packages: of two modules with one name, pytest would collect one.
-    names = Counter(file.name for file in tracked("tests/*.py") if file.name.startswith("test_"))
-
-    assert [name for name, count in names.items() if count > 1] == []
 
 
 def test_every_test_file_has_a_test() -> None:
@@ -134,6 +126,8 @@ def test_the_strictness_of_the_tools_is_as_agreed() -> None:
 
     assert tools["pytest"]["ini_options"]["filterwarnings"][0] == "error"
     assert "--strict-markers" in tools["pytest"]["ini_options"]["addopts"]
+    # Folders of tests are no packages; in any other mode two test files of one name could not be collected.
+    assert "--import-mode=importlib" in tools["pytest"]["ini_options"]["addopts"]
     assert tools["pyright"]["typeCheckingMode"] == "standard"
     assert tools["ruff"]["line-length"] == 120
 
