@@ -159,7 +159,7 @@ def forced(it: Resource) -> Findings:
         *sdk("pulumi_aws.dynamodb", "Table"),
     ),
     MEDIUM,
-    cure="Set deletion_protection to true (deletion_protection_enabled of a table, enable_deletion_protection of a balancer)",
+    cure="Set deletion_protection to true (a table: deletion_protection_enabled, a balancer: enable_...)",
     guards={
         "deletionProtection": (False, ABSENT),
         "deletionProtectionEnabled": (False, ABSENT),
