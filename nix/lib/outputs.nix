@@ -34,7 +34,11 @@ in
       tpm = test ../tests/tpm.nix;
     };
 
-    optionsDoc = import ./options-doc.nix { inherit lib; };
+    # any machine has all options
+    optionsDoc = import ./options-doc.nix {
+      inherit lib;
+      options = (lib.head (lib.attrValues hosts.configurations)).options.keystone;
+    };
   };
 
   # nix run ./nix#cluster: the API on port 16443, the mesh's controller on port 18080

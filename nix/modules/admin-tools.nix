@@ -14,6 +14,7 @@ in
     type = lib.types.bool;
     default = derived.isServer;
     defaultText = lib.literalExpression ''host.role == "primer" || host.role == "server"'';
+    example = false;
     description = "Whether helm, kustomize, aws-cli, k9s and the network plugin's tool are on the PATH.";
   };
 

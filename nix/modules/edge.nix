@@ -27,6 +27,7 @@ in
     redirectHttp = lib.mkOption {
       type = lib.types.bool;
       default = true;
+      example = false;
       description = "Whether port 80 answers with a redirect to https.";
     };
     serverNames = lib.mkOption {
@@ -50,11 +51,13 @@ in
             port = lib.mkOption {
               type = lib.types.port;
               default = 443;
+              example = 8443;
               description = "Port of the gateway.";
             };
             backup = lib.mkOption {
               type = lib.types.bool;
               default = false;
+              example = true;
               description = "Whether it is used only while no other backend answers.";
             };
           };
@@ -73,6 +76,7 @@ in
     sendProxy = lib.mkOption {
       type = lib.types.bool;
       default = false;
+      example = true;
       description = "Whether the gateway learns the client's address by the PROXY protocol; it must expect it.";
     };
   };

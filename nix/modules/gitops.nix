@@ -34,6 +34,7 @@ in
       type = lib.types.bool;
       default = derived.isServer;
       defaultText = lib.literalExpression ''host.role == "primer" || host.role == "server"'';
+      example = false;
       description = "Whether the servers bring the GitOps engine with them.";
     };
     values = lib.mkOption {

@@ -14,6 +14,7 @@ in
   options.keystone.gvisor.enable = lib.mkOption {
     type = lib.types.bool;
     default = false;
+    example = true;
     description = "Whether containerd offers gVisor's runtime, and servers the RuntimeClass gvisor.";
   };
 

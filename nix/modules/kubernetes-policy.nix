@@ -29,6 +29,7 @@ in
       warn = lib.mkOption {
         type = level;
         default = "restricted";
+        example = "baseline";
         description = "Pod Security level that warnings and the audit log report on.";
       };
       exemptNamespaces = lib.mkOption {
@@ -36,6 +37,10 @@ in
         default = [
           "kube-flannel"
           "kube-system"
+        ];
+        example = [
+          "kube-system"
+          "rook-ceph"
         ];
         description = "Namespaces without Pod Security: those of the host layer. Others carry a label.";
       };

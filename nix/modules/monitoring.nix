@@ -22,11 +22,13 @@ in
     enable = lib.mkOption {
       type = lib.types.bool;
       default = true;
+      example = false;
       description = "Whether the node exporter runs, on loopback.";
     };
     exporterPort = lib.mkOption {
       type = lib.types.port;
       default = 9101;
+      example = 9200;
       description = "Port of the node exporter; 9100 stays free for one that runs in the cluster.";
     };
     lokiUrl = lib.mkOption {

@@ -16,6 +16,7 @@ let
     lib.mkOption {
       type = lib.types.ints.unsigned;
       inherit default;
+      example = 2 * default;
       description = "How many ${what} snapshots stay.";
     };
 in
@@ -25,6 +26,7 @@ in
       type = lib.types.bool;
       default = host.layout == "zfs-luks";
       defaultText = lib.literalExpression ''host.layout == "zfs-luks"'';
+      example = false;
       description = "Whether host data is snapshotted.";
     };
     keep = {
@@ -42,11 +44,13 @@ in
       keyFile = lib.mkOption {
         type = lib.types.str;
         default = "/etc/ssh/ssh_host_ed25519_key";
+        example = "/etc/ssh/backup_key";
         description = "Key that opens the target; the host's own by default, so that no other has to travel.";
       };
       schedule = lib.mkOption {
         type = lib.types.str;
         default = "daily";
+        example = "hourly";
         description = "When to send, as systemd.time writes it.";
       };
       hook = lib.mkOption {

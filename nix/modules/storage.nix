@@ -13,6 +13,7 @@ let
     lib.mkOption {
       type = lib.types.bool;
       inherit default description;
+      example = true;
     };
 in
 {
@@ -29,6 +30,7 @@ in
       type = lib.types.ints.unsigned;
       default = if cfg.openebs then 2048 else 0;
       defaultText = lib.literalExpression "if openebs then 2048 else 0";
+      example = 4096;
       description = "Memory set aside as huge pages of 2 MiB, in MiB.";
     };
   };

@@ -60,6 +60,7 @@ BUILDERS = {
     "runCommand",
     "fetchurl",
     "fetchzip",
+    "callPackage",
     "lib",
     "formats",
     "writeText",

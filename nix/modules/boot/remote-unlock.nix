@@ -12,6 +12,7 @@ in
       type = lib.types.bool;
       default = host.unlock != "tpm2";
       defaultText = lib.literalExpression ''host.unlock != "tpm2"'';
+      example = false;
       description = "Whether the initrd has an SSH server for the passphrase.";
     };
     hostKey = lib.mkOption {
@@ -36,6 +37,7 @@ in
         "virtio_net"
         "vmxnet3"
       ];
+      example = [ "e1000e" ];
       description = "Drivers of network cards in the initrd.";
     };
   };

@@ -15,17 +15,20 @@ in
       type = lib.types.bool;
       default = host.unlock != "remote";
       defaultText = lib.literalExpression ''host.unlock != "remote"'';
+      example = false;
       description = "Whether kernels are signed and Secure Boot is enrolled (firmware in Setup Mode) at the first boot.";
     };
     measured = lib.mkOption {
       type = lib.types.bool;
       default = cfg.enable && host.unlock != "remote";
       defaultText = lib.literalExpression ''secureBoot.enable && host.unlock != "remote"'';
+      example = false;
       description = "Whether the TPM's key slot is bound to the boot chain once Secure Boot is on.";
     };
     includeMicrosoftKeys = lib.mkOption {
       type = lib.types.bool;
       default = true;
+      example = false;
       description = "Whether Microsoft's keys stay trusted; graphics cards and network cards with firmware need them.";
     };
     pcrs = lib.mkOption {
@@ -50,6 +53,7 @@ in
     generations = lib.mkOption {
       type = lib.types.ints.between 1 8;
       default = 8;
+      example = 4;
       description = "How many systems stay bootable; measured boot predicts at most eight.";
     };
   };

@@ -8,12 +8,14 @@ in
     pool = lib.mkOption {
       type = lib.types.strMatching "[a-z][a-z0-9-]*";
       default = "rpool";
+      example = "tank";
       description = "Name of the pool.";
     };
     snapshotter = lib.mkOption {
       type = lib.types.bool;
       default = host.layout == "zfs-luks" && derived.isNode;
       defaultText = lib.literalExpression ''host.layout == "zfs-luks" && host.role != "edge"'';
+      example = false;
       description = "Whether containerd keeps image layers as ZFS datasets.";
     };
     arcMaxMib = lib.mkOption {

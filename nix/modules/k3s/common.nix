@@ -35,16 +35,19 @@ in
     embeddedRegistry = lib.mkOption {
       type = lib.types.bool;
       default = false;
+      example = true;
       description = "Whether nodes fetch images from each other first (k3s' embedded mirror; port 5001 between nodes).";
     };
     airgapImages = lib.mkOption {
       type = lib.types.bool;
       default = false;
+      example = true;
       description = "Whether k3s' own images come with the system, for machines without internet.";
     };
     shutdownSeconds = lib.mkOption {
       type = lib.types.ints.between 10 600;
       default = 90;
+      example = 180;
       description = "How long pods may take to end before the machine goes down, in seconds.";
     };
   };

@@ -15,11 +15,13 @@ in
     days = lib.mkOption {
       type = lib.types.ints.between 1 119;
       default = 100;
+      example = 60;
       description = "Renew when fewer days than this are left; k3s does nothing above 120.";
     };
     schedule = lib.mkOption {
       type = lib.types.str;
       default = "Sun 03:00";
+      example = "Mon 04:30";
       description = "When to look, as systemd.time writes it.";
     };
   };

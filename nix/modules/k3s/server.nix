@@ -48,11 +48,13 @@ in
     snapshotSchedule = lib.mkOption {
       type = lib.types.str;
       default = "0 */6 * * *";
+      example = "0 3 * * *";
       description = "When etcd is saved to disk, as cron writes it.";
     };
     snapshotsKept = lib.mkOption {
       type = lib.types.ints.positive;
       default = 28;
+      example = 7;
       description = "How many etcd snapshots stay.";
     };
   };

@@ -44,6 +44,7 @@ in
       type = lib.types.package;
       default = pkgs.kubernetes;
       defaultText = lib.literalExpression "pkgs.kubernetes";
+      example = lib.literalExpression "pkgs.callPackage ./kubernetes.nix { }";
       description = "Package with kubeadm, kubelet and kubectl.";
     };
     marker = lib.mkOption {
@@ -67,6 +68,7 @@ in
     waitSeconds = lib.mkOption {
       type = lib.types.ints.positive;
       default = 1800;
+      example = 3600;
       description = "How long joining waits for the Primer's API, in seconds.";
     };
   };

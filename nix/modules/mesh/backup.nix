@@ -16,11 +16,13 @@ in
       type = lib.types.bool;
       default = derived.isPrimer;
       defaultText = lib.literalExpression ''host.role == "primer"'';
+      example = false;
       description = "Whether the mesh's database is copied by a timer.";
     };
     folder = lib.mkOption {
       type = lib.types.str;
       default = "/var/backup/headscale";
+      example = "/mnt/backup/headscale";
       description = "Where the copies lie.";
     };
     schedule = lib.mkOption {
@@ -32,6 +34,7 @@ in
     keep = lib.mkOption {
       type = lib.types.ints.positive;
       default = 48;
+      example = 7;
       description = "How many copies stay.";
     };
   };

@@ -46,6 +46,7 @@ in
       dnsProvider = lib.mkOption {
         type = lib.types.str;
         default = "cloudflare";
+        example = "hetzner";
         description = "DNS provider of the challenge, by its name in lego.";
       };
       credentialsFile = lib.mkOption {

@@ -46,17 +46,26 @@ in
           tags = lib.mkOption {
             type = lib.types.nonEmptyListOf (lib.types.strMatching "tag:[a-z0-9-]+");
             default = [ "tag:agent" ];
+            example = [ "tag:pool" ];
             description = "Tags of the pool's nodes in the mesh.";
           };
           keyHours = lib.mkOption {
             type = lib.types.ints.between 13 168;
             default = 24;
+            example = 48;
             description = "How long a key is valid, in hours; a new one is made every twelve.";
           };
         };
       }
     );
     default = { };
+    example = {
+      spot = {
+        region = "eu-central-1";
+        parameter = "/keystone/home/pools/spot/mesh-key";
+        roleArn = "arn:aws:iam::123456789012:role/keystone-home-pool-keys";
+      };
+    };
     description = "Cloud pools whose mesh keys this Primer mints.";
   };
 

@@ -28,6 +28,7 @@ in
     waitSeconds = lib.mkOption {
       type = lib.types.ints.positive;
       default = 86400;
+      example = 3600;
       description = "How long the settings wait for the machine to be joined, in seconds.";
     };
   };
