@@ -2,16 +2,19 @@
 
 import copy
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from keystone import facts
+from keystone.errors import KeystoneError
+from keystone.facts import ClusterFacts, HostFacts
 from keystone.settings import read
 from tests.nix import stacks
 from tests.nix.evaluator import NIX, PROJECT, NixError
+from twin.factcheck import read_facts
 
 CHECKED_IN = sorted(path.name for path in (NIX / "facts").iterdir() if path.is_dir())
 EXPRESSION = "(import {library}).stack {folder}"
@@ -152,3 +155,47 @@ def test_every_field_of_the_facts_has_a_typed_option_and_no_other(flake: Any):
     del host["schemaVersion"]
     assert shape(cluster, typed["cluster"]) == typed["cluster"]
     assert shape(host, typed["host"]) == typed["host"]
+
+
+def mutants(document: Any, place: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+    """Every field once left out, once of another type; every set once with a field too many: (place, document)."""
+    keys = list(document) if isinstance(document, dict) else range(len(document)) if isinstance(document, list) else []
+    if isinstance(document, dict):
+        yield (*place, "stray"), {**document, "stray": 1}
+    for key in keys:
+        if isinstance(document, dict):
+            yield (*place, key), {name: value for name, value in document.items() if name != key}
+        for other in (7, "7", True, None, [7], {"seven": 7}):
+            if type(other) is not type(document[key]):
+                yield (*place, key), with_value(document, key, other)
+        for inner, changed in mutants(document[key], (*place, key)):
+            yield inner, with_value(document, key, changed)
+
+
+def with_value(document: Any, key: Any, value: Any) -> Any:
+    changed = copy.copy(document)
+    changed[key] = value
+    return changed
+
+
+@pytest.mark.parametrize(("name", "reader", "kind"), [("w1", "host", HostFacts), ("cluster", "cluster", ClusterFacts)])
+def test_what_the_twins_machines_refuse_nix_refuses(
+    nix: Callable[[str], Any], tmp_path: Path, name: str, reader: str, kind: Any
+):
+    document = json.loads(stacks.rendered("ten")[f"facts/ten/{name}.json"])
+    refused: list[str] = []
+    for number, (place, changed) in enumerate(mutants(document)):
+        file = tmp_path / f"{number}.json"
+        file.write_text(json.dumps(changed))
+        try:
+            read_facts(file, kind)
+        except KeystoneError:
+            refused.append(f"{number} {'.'.join(map(str, place))}")
+    assert len(refused) > 100
+    names = " ".join(f'"{entry.split()[0]}"' for entry in refused)
+    taken = nix(
+        f"let f = import {NIX}/lib/facts.nix; in"
+        f' map (n: (builtins.tryEval (builtins.deepSeq (f.{reader} ({tmp_path} + "/${{n}}.json")) true)).success)'
+        f" [ {names} ]"
+    )
+    assert [entry for entry, accepted in zip(refused, taken, strict=True) if accepted] == []
