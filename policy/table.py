@@ -23,7 +23,8 @@ The only way round a rule is an entry in `policy/exceptions.STACK.json`:
 
 ```json
 {{"exceptions": {{"list": [
-  {{"resource": "NAME or URN", "rule": "RULE", "reason": "at least {REASON_LENGTH} characters", "expires": "YEAR-MONTH-DAY"}}
+  {{"resource": "NAME or URN", "rule": "RULE", "expires": "YEAR-MONTH-DAY",
+    "reason": "why this is acceptable, in at least {REASON_LENGTH} characters"}}
 ]}}}}
 ```
 
@@ -66,10 +67,8 @@ def render(topics: Sequence[tuple[str, str, Sequence[Rule]]]) -> str:
 def topics() -> list[tuple[str, str, Sequence[Rule]]]:
     """The files of rules in the order in which the pack lists them."""
     pack = runpy.run_path(str(Path(__file__).with_name("__main__.py")), run_name="pack")
-    found = []
-    for module in (value for value in pack.values() if getattr(value, "__name__", "").startswith("rules.")):
-        found.append((module.__name__.removeprefix("rules."), module.__doc__.strip().partition("\n")[0], module.RULES))
-    return found
+    modules = [value for value in pack.values() if getattr(value, "__name__", "").startswith("rules.")]
+    return [(one.__name__.removeprefix("rules."), one.__doc__.strip().partition("\n")[0], one.RULES) for one in modules]
 
 
 if __name__ == "__main__":

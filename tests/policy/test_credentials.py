@@ -10,7 +10,9 @@ SAMPLES = {
     "AWS access key": "AKIA" + "IOSFODNN7EXAMPLE",
     "Cloudflare token": "cfut_" + "a1B2c3D4" * 6,
     "Cloudflare origin CA key": "v1.0-" + "0123456789abcdef01234567-" + "ab" * 73,
-    "Cloudflare tunnel token": base64.b64encode(b'{"a":"' + b"0" * 32 + b'","t":"' + b"1" * 36 + b'","s":"x"}').decode(),
+    "Cloudflare tunnel token": base64.b64encode(
+        b'{"a":"' + b"0" * 32 + b'","t":"' + b"1" * 36 + b'","s":"x"}'
+    ).decode(),
     "mesh key": "hskey-auth-" + "0123456789ab-" + "cd" * 32,
     "mesh private key": "privkey:" + "0f" * 32,
     "age key": "AGE-SECRET-KEY-1" + "QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L" * 2,

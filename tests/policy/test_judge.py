@@ -109,7 +109,7 @@ def test_an_exception_does_not_reach_another_resource_or_rule() -> None:
 def test_an_exception_holds_through_its_last_day_and_fails_on_the_next() -> None:
     entry = _exception(expires=str(DAY))
     assert not court.judge([CLEAR], exceptions=[entry], day=DAY).violations
-    with pytest.raises(court.Refused, match="ebs-volume-encrypted on volume ended on 2026-11-21. Mend the resource"):
+    with pytest.raises(court.Refused, match=r"ebs-volume-encrypted on volume ended on 2026-11-21. Mend the resource"):
         court.judge([CLEAR], exceptions=[entry], day=DAY + timedelta(days=1))
 
 

@@ -78,7 +78,9 @@ def _fits(one: Rule) -> list[court.Case]:
 def test_a_guarded_property_is_noticed_in_a_good_resource(name: str, path: str) -> None:
     one = court.rule(name)
     for value in one.guards[path]:
-        refused = [case.name for case in _fits(one) if court.judge([case.changed({path: value})], only=[one]).violations]
+        refused = [
+            case.name for case in _fits(one) if court.judge([case.changed({path: value})], only=[one]).violations
+        ]
         assert refused, f"{path} = {value!r} is refused in no resource of {[case.name for case in _fits(one)]}"
 
 

@@ -1,0 +1,142 @@
+"""The pack over our own program: no violation for any stack file, and every mutation of what it guards is noticed."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import pulumi.runtime
+import pytest
+from judging.resource import read
+from judging.rule import ABSENT, Rule
+
+from tests import test_program
+from tests.policy import court
+from tests.recording import Engine, plain
+
+# Mutations that a rule rightly does not notice: (rule, guarded path, which resources) and why.
+EXPLAINED: dict[tuple[str, str, Callable[[court.Case], bool]], str] = {
+    ("install-by-generation", "*", lambda it: not it.name.startswith("install-")): "only installs go by generation",
+    ("trigger-by-generation", "*", lambda it: it.name.startswith("install-")): "install-by-generation is stricter",
+    ("host-protected", "*", lambda it: it.props["address"].startswith("127.")): "a host of a twin may be wiped",
+}
+
+
+@cache
+def _recorded(stack: str) -> Engine:
+    return test_program._program(stack)
+
+
+@pytest.fixture(params=test_program.STACKS)
+def cases(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> list[court.Case]:
+    """The program's resources, parents first, as the engine would describe them."""
+    monkeypatch.chdir(test_program.PROJECT)
+    engine = _recorded(request.param)
+    pulumi.runtime.set_all_config({})
+    providers = {one.name: one.inputs for one in engine.resources if one.kind.startswith("pulumi:providers:")}
+    components = {one.name: one for one in engine.resources if one.kind.startswith("keystone:")}
+    made: dict[tuple[str, str], court.Case] = {}
+
+    def case(one: Any) -> court.Case:
+        parent = components.get(one.parent)
+        return court.Case(
+            kind=one.kind,
+            name=one.name,
+            props=one.inputs,
+            protect=one.protect,
+            provider=one.provider,
+            provider_props={key: plain(value) for key, value in providers.get(one.provider, {}).items()},
+            parent=case(parent).urn if parent and parent is not one else "",
+            depends_on=tuple(
+                case(other).urn for other in engine.resources if other.name in one.dependencies and other is not one
+            ),
+        )
+
+    for one in sorted(engine.resources, key=lambda one: not one.kind.startswith("keystone:")):
+        made[one.kind, one.name] = case(one)
+    return list(made.values())
+
+
+def test_no_stack_of_ours_breaks_a_rule(cases: list[court.Case]) -> None:
+    verdict = court.judge(cases, whole=True)
+    assert verdict.violations == []
+    assert verdict.notes == []
+
+
+def test_the_pack_judges_every_kind_of_thing_that_the_program_makes(cases: list[court.Case]) -> None:
+    judged = {kind for one in court.rules() for kind in one.kinds}
+    free = {"keystone:components:Primer", "pulumi:providers:kubernetes", "kubernetes:core/v1:NodePatch"}
+    assert {one.kind for one in cases} <= judged | free
+
+
+def _explained(one: Rule, path: str, case: court.Case) -> bool:
+    return any(name == one.name and where in ("*", path) and which(case) for name, where, which in EXPLAINED)
+
+
+def _within(path: str, case: court.Case) -> bool:
+    """Whether the resource has what the guarded property lies in: one chart's values say nothing of another's."""
+    parent = path.rpartition(".")[0]
+    return not parent or read(case.props, parent) is not None
+
+
+def _changes_something(case: court.Case, path: str, value: Any) -> bool:
+    before = plain(read(case.props, path))
+    return before != value and not (value == ABSENT and before is None)
+
+
+def _family(case: court.Case, cases: list[court.Case]) -> list[court.Case]:
+    """The resource with the components that it lies in."""
+    return [one for one in cases if one.urn == case.parent] + [case]
+
+
+def test_every_flip_of_a_guarded_property_is_noticed(cases: list[court.Case]) -> None:
+    tried, missed = 0, []
+    for case, one in ((case, one) for case in cases for one in court.rules() if case.kind in one.kinds):
+        for path, value in ((path, value) for path, values in one.guards.items() for value in values):
+            if not _within(path, case) or not _changes_something(case, path, value) or _explained(one, path, case):
+                continue
+            tried += 1
+            if one.name not in court.judge(_family(case.changed({path: value}), cases)).broken:
+                missed.append(f"{one.name}: {case.kind} {case.name} {path} = {value!r}")
+    assert tried > 100
+    assert missed == []
+
+
+def test_every_explanation_is_still_needed(cases: list[court.Case]) -> None:
+    for name, _, which in EXPLAINED:
+        kinds = court.rule(name).kinds
+        assert any(case.kind in kinds and which(case) for case in cases) or name == "host-protected"
+
+
+def test_an_unprotected_host_is_noticed_on_every_address_but_loopback(cases: list[court.Case]) -> None:
+    hosts = [case for case in cases if case.kind == "keystone:components:Host"]
+    assert hosts
+    for host in hosts:
+        elsewhere = host.changed({"address": "192.168.7.31", "protect": False})
+        assert court.judge([elsewhere]).broken == {"host-protected"}
+
+
+def test_every_default_provider_is_noticed(cases: list[court.Case]) -> None:
+    for case in cases:
+        if case.kind.partition(":")[0] in ("kubernetes", "aws", "cloudflare"):
+            flipped = court.judge([replace(case, provider="default")])
+            assert "no-default-provider" in flipped.broken, case.name
+
+
+def test_an_install_without_protection_is_noticed_on_every_address_but_loopback(cases: list[court.Case]) -> None:
+    installs = [case for case in cases if case.name.startswith("install-")]
+    assert installs
+    for case in installs:
+        [host] = [one for one in cases if one.urn == case.parent]
+        elsewhere = host.changed({"address": "192.168.7.31", "protect": True})
+        assert court.judge([elsewhere, replace(case, protect=False)]).broken == {"install-protected"}
+
+
+def test_every_command_line_and_environment_of_ours_is_searched_for_credentials(cases: list[court.Case]) -> None:
+    token = "ghp_" + "A1b2C3d4E5f6" * 3
+    commands = [case for case in cases if case.kind == "command:local:Command"]
+    for case in commands:
+        for path in ("create", "update", *(f"environment.{key}" for key in case.props.get("environment", {}))):
+            said = court.judge(_family(case.changed({path: f"{read(case.props, path)} {token}"}), cases))
+            assert said.broken == {"command-no-credentials"}, (case.name, path)
+            assert token not in str(said)
