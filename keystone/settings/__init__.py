@@ -20,6 +20,7 @@ from keystone.settings.parsing import examine, parse
 from keystone.settings.platform import CertManager, ExternalDns, Platform
 from keystone.settings.root import Settings
 from keystone.settings.storage import Ceph, Storage
+from keystone.settings.tunnel import Hostname, IdentityProvider, ServiceToken, Tunnel
 
 if TYPE_CHECKING:
     import pulumi
@@ -34,6 +35,8 @@ __all__ = [
     "Fault",
     "Gitops",
     "Host",
+    "Hostname",
+    "IdentityProvider",
     "LoadBalancer",
     "Mesh",
     "Network",
@@ -43,6 +46,7 @@ __all__ = [
     "Route",
     "Rule",
     "Secrets",
+    "ServiceToken",
     "Settings",
     "SettingsError",
     "Site",
@@ -50,6 +54,7 @@ __all__ = [
     "SshRule",
     "Storage",
     "Taint",
+    "Tunnel",
     "load",
     "parse",
     "read",
@@ -61,6 +66,9 @@ class Secrets:
     """The stack's secrets, as the engine hands them to the program."""
 
     root: "pulumi.Output[str]"
+    cloudflare_token: "pulumi.Output[str] | None" = None
+    identity_provider: "pulumi.Output[str] | None" = None
+    """The client's secret at the OpenID Connect provider of the tunnel."""
 
 
 def read(stack: str, project: Path = Path()) -> Settings:
@@ -79,14 +87,16 @@ def load() -> tuple[Settings, Secrets]:
     config = pulumi.Config(stackfile.NAMESPACE)
     document = {key: _value(config.get(key)) for key in _given_keys()}
     sections, faults = examine(document)
-    root = config.get_secret(stackfile.ROOT_SECRET)
-    if root is None:
-        faults.append(
-            Fault(stackfile.ROOT_SECRET, "this secret is missing", "Make the stack file with `keystone init`")
-        )
+    secrets = {key: config.get_secret(key) for key in stackfile.SECRET_KEYS}
+    faults += stackfile.missing_secrets(document, [key for key, value in secrets.items() if value is not None])
+    root = secrets[stackfile.ROOT_SECRET]
     if root is None or faults:
         raise SettingsError(faults, stackfile.path_of(pulumi.get_stack()).name)
-    return Settings.model_construct(**sections), Secrets(root=root)
+    return Settings.model_construct(**sections), Secrets(
+        root=root,
+        cloudflare_token=secrets[stackfile.CLOUDFLARE_TOKEN],
+        identity_provider=secrets[stackfile.IDENTITY_PROVIDER_SECRET],
+    )
 
 
 def _given_keys() -> list[str]:

@@ -24,10 +24,13 @@ def _mail(value: str) -> str:
     return value
 
 
+Mail = Annotated[StrictStr, AfterValidator(_mail)]
+
+
 class Acme(Model):
     """Certificates of a public authority, proven by DNS records in Cloudflare."""
 
-    email: Annotated[StrictStr, AfterValidator(_mail)] = Field(description="where the authority sends warnings")
+    email: Mail = Field(description="where the authority sends warnings")
     directory: Annotated[StrictStr, AfterValidator(_directory)] = Field(
         default=LETS_ENCRYPT, description="URL of the authority's ACME directory"
     )

@@ -13,6 +13,7 @@ from keystone.settings.model import Bool, Label, Model
 from keystone.settings.network import Network
 from keystone.settings.platform import Platform
 from keystone.settings.storage import Storage
+from keystone.settings.tunnel import Tunnel
 
 
 class Settings(Model):
@@ -26,6 +27,7 @@ class Settings(Model):
     gitops: Gitops = Field(default=Gitops(), description="what delivers charts and the user's own manifests")
     storage: Storage | None = Field(default=None, description="where volumes of pods come from")
     platform: Platform | None = Field(default=None, description="services that most clusters want")
+    tunnel: Tunnel | None = Field(default=None, description="public names behind a login, by a Cloudflare tunnel")
     protect_hosts: Bool = Field(
         default=True, description="whether an installed host refuses removal and reinstallation"
     )

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from keystone.settings.root import Settings
-from keystone.settings.stackfile import NAMESPACE, SECRET_KEYS
+from keystone.settings.stackfile import NAMESPACE, ROOT_SECRET, SECRET_KEYS
 
 PATH = PurePosixPath("docs/reference/settings.schema.json")
 MODELINE = f"# yaml-language-server: $schema={PATH}"
@@ -40,7 +40,7 @@ def document() -> dict[str, Any]:
                 "properties": {**secrets, **properties},
                 # Other namespaces (pulumi:, aws:, twin:) are not ours to judge.
                 "patternProperties": {f"^(?!{NAMESPACE}:)[^:]+(:.+)?$": {}},
-                "required": [*secrets, *(f"{NAMESPACE}:{key}" for key in settings["required"])],
+                "required": [f"{NAMESPACE}:{ROOT_SECRET}", *(f"{NAMESPACE}:{key}" for key in settings["required"])],
                 "additionalProperties": False,
             },
             "encryptionsalt": {"type": "string", "description": "salt of the stack's passphrase; made by Pulumi"},

@@ -1,7 +1,7 @@
 """A stack file on disk: Pulumi.<stack>.yaml, read without Pulumi."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,16 @@ from keystone.errors import KeystoneError
 from keystone.settings.faults import Fault
 
 NAMESPACE = "keystone"
+_NEW_FILE = "Make the stack file with `keystone init`"
 ROOT_SECRET = "rootSecret"
-SECRET_KEYS = (ROOT_SECRET,)
-"""Top-level keys that hold secrets; each is one encrypted value."""
+CLOUDFLARE_TOKEN = "cloudflareToken"
+IDENTITY_PROVIDER_SECRET = "identityProviderSecret"
+SECRET_KEYS: Mapping[str, tuple[str, ...]] = {
+    ROOT_SECRET: (),
+    CLOUDFLARE_TOKEN: ("tunnel",),
+    IDENTITY_PROVIDER_SECRET: ("tunnel", "identityProvider"),
+}
+"""Top-level keys that hold secrets, each one encrypted value -> the setting that needs it; () for always."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -89,21 +96,36 @@ def _at_or_below(place: str, other: str) -> bool:
 
 def secret_faults(config: Mapping[str, Any]) -> list[Fault]:
     """What is wrong with the secrets' places: missing, in plain text, or inside of a section."""
-    faults = []
-    for key in SECRET_KEYS:
-        value = config.get(f"{NAMESPACE}:{key}")
-        if value is None:
-            faults.append(Fault(key, "this secret is missing", "Make the stack file with `keystone init`"))
-        elif not _encrypted(value):
-            faults.append(
-                Fault(key, "stands in the file in plain text", f"Use `pulumi config set --secret {NAMESPACE}:{key}`")
-            )
+    given = [key for key in SECRET_KEYS if config.get(f"{NAMESPACE}:{key}") is not None]
+    faults = missing_secrets(settings_of(config), given)
+    faults += [
+        Fault(key, "stands in the file in plain text", f"Use `pulumi config set --secret {NAMESPACE}:{key}`")
+        for key in given
+        if not _encrypted(config[f"{NAMESPACE}:{key}"])
+    ]
     for key, value in settings_of(config).items():
         faults += [
             Fault(place, "a secret inside a section would be handed out in plain text", "Remove it")
             for place in _places_of_secrets(key, value)
         ]
     return faults
+
+
+def missing_secrets(document: Mapping[str, Any], given: Collection[str]) -> list[Fault]:
+    """A fault for each secret that a setting of the document needs and that is not among the given keys."""
+    faults = []
+    for key, place in SECRET_KEYS.items():
+        if key not in given and _holds(document, place):
+            cure = f"Use `pulumi config set --secret {NAMESPACE}:{key}`" if place else _NEW_FILE
+            why = f", and {'.'.join(place)} needs it" if place else ""
+            faults.append(Fault(key, f"this secret is missing{why}", cure))
+    return faults
+
+
+def _holds(document: Any, place: tuple[str, ...]) -> bool:
+    for part in place:
+        document = document.get(part) if isinstance(document, Mapping) else None
+    return document is not None
 
 
 def _encrypted(value: Any) -> bool:
