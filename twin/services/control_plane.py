@@ -19,6 +19,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from keystone.errors import KeystoneError
+from twin.charts.controller import ChartController
+from twin.charts.orders import Orders
 from twin.services import InstalledSystem
 from twin.services.certificates import Authority, write_private
 from twin.services.facts import (
@@ -54,6 +56,7 @@ class ControlPlane:
         self._children: list[Child] = []
         self._kube: Kube | None = None
         self._join: JoinServer | None = None
+        self._charts: ChartController | None = None
 
     @property
     def failed(self) -> str:
@@ -83,12 +86,17 @@ class ControlPlane:
                 self._run("kwok", self._kwok(), None),
             )
             await self._open_door(kube)
+            self._charts = ChartController(kube, Orders(self.layout.chart_orders))
+            self._charts.start(self.system.cluster)
         except BaseException:
             await self.stop()
             raise
 
     async def stop(self) -> None:
         """Stop in the opposite order; etcd is the last, so that nothing loses what it wrote."""
+        if self._charts is not None:
+            await self._charts.stop()
+            self._charts = None
         if self._join is not None:
             await self._join.stop()
             self._join = None

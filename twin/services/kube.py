@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import json
 import ssl
+from collections.abc import AsyncIterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -63,6 +65,34 @@ class Kube:
     async def apply(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """Server-side apply as `keystone-twin`."""
         return await self._send("PATCH", f"{path}?fieldManager=keystone-twin&force=true", body, APPLY)
+
+    async def delete(self, path: str) -> None:
+        """Ask for the deletion of an object; one that is not there is as good as deleted."""
+        try:
+            await self._send("DELETE", path)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+
+    async def watch(self, path: str) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+        """Every object of a collection, as ("ADDED", object), then every change to it. Ends when the API says so.
+
+        Objects that a listing repeats come again: whoever reads this compares resource versions or generations.
+        """
+        listed = await self.get(path)
+        for item in listed["items"]:
+            yield "ADDED", item
+        version = listed["metadata"]["resourceVersion"]
+        timeout = httpx.Timeout(10.0, read=None)
+        query = {"watch": "true", "resourceVersion": version, "allowWatchBookmarks": "false"}
+        async with self._client.stream("GET", path, params=query, timeout=timeout) as response:
+            if not response.is_success:
+                raise ApiError(f"WATCH {path}", response.status_code, (await response.aread()).decode()[:200])
+            async for line in response.aiter_lines():
+                event = json.loads(line)
+                if event["type"] == "ERROR":  # too old: the caller lists again
+                    return
+                yield event["type"], event["object"]
 
     async def _send(
         self, method: str, path: str, body: dict[str, Any] | None = None, kind: str = "application/json"

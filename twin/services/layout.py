@@ -37,6 +37,11 @@ class Layout:
         return self.root / "etc/rancher/node/password"
 
     @property
+    def chart_orders(self) -> Path:
+        """What the twin's chart controller is told to do wrong; no file of k3s."""
+        return self.root / "var/lib/keystone-twin/charts.json"
+
+    @property
     def headscale(self) -> Path:
         return self.root / "var/lib/headscale"
 

@@ -1,0 +1,62 @@
+"""What the host layer brings to a new cluster: network plugin, Gateway API and GitOps engine, before any other chart.
+
+On machines k3s applies these from its manifests folder as HelmChart objects; here the same objects are applied.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from twin.charts import stages
+from twin.charts.catalogue import chart
+from twin.charts.cluster import Cluster
+from twin.charts.definitions import Permissive, permissive
+
+Object = dict[str, Any]
+HELM_CHART = Permissive("helm.cattle.io", "v1", "HelmChart", "helmcharts")
+PINS = Path(__file__).parents[2] / "nix" / "lib" / "charts.json"
+"""The charts of the host layer, as the Nix build pins them."""
+ENGINE_CHARTS = {"flux": "flux2", "argocd": "argo-cd"}
+
+
+async def bootstrap(cluster: Cluster, facts: Object) -> None:
+    """Apply what the machines' systems would, by the facts of the cluster. Safe to repeat."""
+    definitions = [permissive(HELM_CHART)]
+    if facts["network"]["gateway"] != "nginx":
+        definitions += chart("gateway-api").definitions()
+    await cluster.define(definitions)
+    await stages.follow(cluster, definitions)
+    for thing in helm_charts(facts):
+        await cluster.apply(thing)
+
+
+def helm_charts(facts: Object) -> list[Object]:
+    """The HelmChart objects of the host layer."""
+    pins = json.loads(PINS.read_text())
+    wanted: dict[str, Object] = {ENGINE_CHARTS[facts["gitops"]["engine"]]: {}}
+    network = facts["network"]
+    if network["cni"] == "cilium":
+        wanted["cilium"] = {
+            "encryption": {"enabled": network["encryption"] == "wireguard", "type": "wireguard"},
+            "gatewayAPI": {"enabled": network["gateway"] == "cilium"},
+        }
+    return [
+        {
+            "apiVersion": "helm.cattle.io/v1",
+            "kind": "HelmChart",
+            "metadata": {"name": name, "namespace": "kube-system"},
+            "spec": {
+                "chart": name,
+                "repo": pins[name]["repo"],
+                "version": pins[name]["version"],
+                "targetNamespace": pins[name]["namespace"],
+                "createNamespace": True,
+                "valuesContent": yaml.safe_dump(values),
+            },
+        }
+        for name, values in wanted.items()
+    ]

@@ -1,0 +1,47 @@
+"""What the twin is told to do wrong: releases that fail, hang or take long. One file per site, read at each attempt."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from keystone.errors import KeystoneError
+
+
+@dataclass(frozen=True)
+class Order:
+    """How one release behaves: `fail` is the message of every attempt, `hang` never ends, `slow` is in seconds."""
+
+    fail: str = ""
+    hang: bool = False
+    slow: float = 0.0
+
+
+class Orders:
+    """The orders of a site by the name of the release."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def of(self, release: str) -> Order:
+        """The order for a release; the plain one when there is none."""
+        return self._read().get(release, Order())
+
+    def give(self, release: str, order: Order) -> None:
+        """Set the order for a release; the plain one takes it back."""
+        orders = self._read() | {release: order}
+        kept = {name: asdict(one) for name, one in orders.items() if one != Order()}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self.path.with_suffix(".new")
+        temporary.write_text(json.dumps(kept, indent=2))
+        temporary.replace(self.path)
+
+    def _read(self) -> dict[str, Order]:
+        try:
+            found = json.loads(self.path.read_text())
+            return {name: Order(**order) for name, order in found.items()}
+        except FileNotFoundError:
+            return {}
+        except (ValueError, TypeError, AttributeError) as error:
+            raise KeystoneError(str(self.path), f"is not what the twin wrote: {error}", "Remove the file") from None
