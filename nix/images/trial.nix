@@ -64,6 +64,6 @@ in
       '';
     };
     # no mesh: there is nobody to join
-    systemd.services.keystone-mesh-settings.enable = false;
+    systemd.timers.keystone-mesh-settings.enable = false;
   };
 }

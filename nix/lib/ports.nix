@@ -8,6 +8,7 @@
   sshPort,
   meshPort,
   edgePorts ? [ ],
+  embeddedRegistry ? false,
 }:
 let
   only = condition: list: if condition then list else [ ];
@@ -37,7 +38,8 @@ in
     udp = only primer [ 3478 ] ++ [ 41641 ];
   };
   nodes = {
-    tcp = only node ([ 10250 ] ++ cniPorts.${cni}.tcp);
+    # 5001: k3s' embedded registry mirror, where it is chosen
+    tcp = only node ([ 10250 ] ++ only embeddedRegistry [ 5001 ] ++ cniPorts.${cni}.tcp);
     udp = only node cniPorts.${cni}.udp;
   };
   servers = {

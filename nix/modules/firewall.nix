@@ -39,6 +39,7 @@ in
       sshPort = host.ssh.port;
       inherit (derived) meshPort;
       edgePorts = edge.ports;
+      inherit (config.keystone.k3s) embeddedRegistry;
     };
 
     networking.nftables = {

@@ -81,7 +81,10 @@ in
       commands = lib.listToAttrs (
         map (d: lib.nameValuePair "${pool}/${d}" { target = "${cfg.offsite.target}/${host.name}/${d}"; }) datasets
       );
-      service.serviceConfig.ExecStopPost = lib.mkIf (cfg.offsite.hook != null) "${cfg.offsite.hook} %N $SERVICE_RESULT";
+      # plain attributes, which know no mkIf
+      service = lib.optionalAttrs (cfg.offsite.hook != null) {
+        serviceConfig.ExecStopPost = "${cfg.offsite.hook} %N $SERVICE_RESULT";
+      };
     };
   };
 }

@@ -71,6 +71,16 @@ def test_k3s_on_another_server_joins_the_primer_and_starts_no_cluster(flake: Fla
     assert {"--tls-san=192.168.10.12", "--tls-san=s2", "--tls-san=s2.mesh.internal"} <= set(words)
 
 
+def test_a_primer_that_is_installed_anew_can_join_the_others(flake: Flake):
+    module = '{ keystone.k3s.server.rejoin = "https://192.168.10.11:6443"; }'
+    asked = "c: { inherit (c.config.services.k3s) clusterInit serverAddr; }"
+    assert flake.changed("ten-primer", module, asked) == {
+        "clusterInit": False,
+        "serverAddr": "https://192.168.10.11:6443",
+    }
+    assert flake.faults("ten-primer", module) == []
+
+
 def test_k3s_on_an_agent_holds_the_agent_token_alone(flake: Flake):
     assert command_line(flake, "ten-w1") == [
         "k3s agent",
@@ -176,6 +186,7 @@ def test_a_host_announces_its_routes_once_it_is_in_the_mesh(flake: Flake):
     script = flake.host("home-cloud-primer", "c: c.config.systemd.services.keystone-mesh-settings.script")
     assert "--advertise-routes=192.168.10.0/24" in script
     assert "--accept-routes=false" in script
+    assert "OnUnitInactiveSec=60" in unit(flake, "home-cloud-primer", "keystone-mesh-settings.timer")
     remote = flake.host("home-cloud-c1", "c: c.config.systemd.services.keystone-mesh-settings.script")
     assert "--accept-routes=true" in remote
 

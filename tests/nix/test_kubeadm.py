@@ -102,3 +102,7 @@ def test_no_secret_is_an_argument_or_in_the_documents(flake: Flake):
             if name.startswith("keystone-kubeadm"):
                 calls = [line for line in script.splitlines() if line.strip().startswith("kubeadm ")]
                 assert not any("$token" in call or "$certificate_key" in call for call in calls), name
+
+
+def test_the_deployer_finds_kubernetes_under_one_name(flake: Flake):
+    assert flake.host("kubeadm-w1", "c: c.config.systemd.services.kubelet.aliases") == ["k3s.service"]

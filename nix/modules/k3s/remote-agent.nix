@@ -33,6 +33,8 @@ in
         until address=$(${tailscale} ip -4 2>/dev/null) && [ -n "$address" ]; do
           sleep 2
         done
+        # the servers' range is behind a route of the mesh
+        systemctl start keystone-mesh-settings.service
         mkdir -p ${dirOf dropIn}
         wanted=$(printf 'node-ip: %s\n' "$address")
         if [ "$wanted" != "$(cat ${dropIn} 2>/dev/null)" ]; then

@@ -45,6 +45,15 @@ in
       ];
       description = "k3s' packaged components that stay out: load balancer and gateway are chosen in the settings.";
     };
+    rejoin = lib.mkOption {
+      type = lib.types.nullOr (lib.types.strMatching "https://.+:6443");
+      default = null;
+      example = "https://192.168.1.11:6443";
+      description = ''
+        Another server that a Primer joins when it is installed anew while the others live; without it, it would start
+        an etcd of its own. To be removed once it has joined.
+      '';
+    };
     snapshotSchedule = lib.mkOption {
       type = lib.types.str;
       default = "0 */6 * * *";
@@ -66,7 +75,7 @@ in
         message = "${host.name}: keystone.k3s.server.disable lacks servicelb, which would fight ${network.loadBalancer} for the same addresses. Add it.";
       }
       {
-        assertion = derived.isPrimer == config.services.k3s.clusterInit;
+        assertion = config.services.k3s.clusterInit == (derived.isPrimer && cfg.rejoin == null);
         message = "${host.name}: services.k3s.clusterInit belongs on the Primer alone, where it starts etcd instead of SQLite. Set it there and nowhere else.";
       }
       {
@@ -76,8 +85,14 @@ in
     ];
 
     services.k3s = {
-      clusterInit = derived.isPrimer;
-      serverAddr = lib.mkIf (!derived.isPrimer) derived.joinUrl;
+      clusterInit = derived.isPrimer && cfg.rejoin == null;
+      serverAddr =
+        if cfg.rejoin != null then
+          cfg.rejoin
+        else if derived.isPrimer then
+          ""
+        else
+          derived.joinUrl;
       tokenFile = derived.secrets.server-token.path or "/run/agenix/server-token";
       agentTokenFile = derived.secrets.agent-token.path or "/run/agenix/agent-token";
       inherit (cfg) disable;

@@ -97,6 +97,8 @@ in
 
     systemd.services.kubelet = {
       description = "Kubernetes' agent of this node";
+      # the name under which the deployer starts and stops Kubernetes, whatever runs it
+      aliases = [ "k3s.service" ];
       wantedBy = [ "multi-user.target" ];
       after = [
         "containerd.service"

@@ -1,5 +1,5 @@
-# The machine's end of the mesh. Joining is the deployer's business (the key comes by standard input); this module
-# runs the daemon and, once it is Running, announces routes.
+# The machine's end of the mesh. Joining is the deployer's business (the key comes by standard input); this module runs
+# the daemon and, while it is Running, keeps its routes announced.
 {
   config,
   lib,
@@ -24,12 +24,6 @@ in
       default = null;
       example = lib.literalExpression "./secrets/dev/mesh-ca.crt";
       description = "Certificate of the mesh's private authority, where keystone.mesh.tls is private.";
-    };
-    waitSeconds = lib.mkOption {
-      type = lib.types.ints.positive;
-      default = 86400;
-      example = 3600;
-      description = "How long the settings wait for the machine to be joined, in seconds.";
     };
   };
 
@@ -56,31 +50,29 @@ in
       mesh.tls == "private" && cfg.authorityFile != null
     ) cfg.authorityFile;
 
+    # Joining resets what is not given there, so the settings are put back every minute; equal ones change nothing.
     systemd.services.keystone-mesh-settings = {
-      description = "Announce this host's routes once it is in the mesh";
-      wantedBy = [ "multi-user.target" ];
+      description = "Routes and names of this host in the mesh";
       after = [ "tailscaled.service" ];
-      wants = [ "tailscaled.service" ];
       path = [ pkgs.jq ];
       serviceConfig = {
-        # exec: a machine that has not joined yet must not hold up the boot or a switch
-        Type = "exec";
-        Restart = "on-failure";
-        RestartSec = 30;
+        Type = "oneshot";
+        TimeoutStartSec = 60;
       };
       script = ''
-        deadline=$((SECONDS + ${toString cfg.waitSeconds}))
-        state=unknown
-        until [ "$state" = Running ]; do
-          if [ "$SECONDS" -ge "$deadline" ]; then
-            echo "not joined after ${toString cfg.waitSeconds} s; last state: $state" >&2
-            exit 1
-          fi
-          sleep 2
-          state=$(${tailscale} status --json --peers=false | jq -r .BackendState) || state=unreachable
-        done
-        exec ${tailscale} set ${lib.escapeShellArgs settings}
+        state=$(${tailscale} status --json --peers=false | jq -r .BackendState) || state=unreachable
+        if [ "$state" = Running ]; then
+          ${tailscale} set ${lib.escapeShellArgs settings}
+        fi
       '';
+    };
+    systemd.timers.keystone-mesh-settings = {
+      wantedBy = [ "timers.target" ];
+      timerConfig = {
+        OnBootSec = 20;
+        OnUnitInactiveSec = 60;
+        AccuracySec = 5;
+      };
     };
   };
 }
