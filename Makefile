@@ -74,8 +74,8 @@ status: .venv/.runtime ## the twin's machines
 down: .venv/.runtime ## stop the twin and forget it, the stack's state too
 	@$(PY) -m twin down --stack $(STACK)
 
-policy: .venv/.runtime ## preview with the policy pack
-	@$(ENV) $(KEYSTONE) preview --stack $(STACK) --policy-pack policy
+policy: .venv/.runtime ## the policy pack over what `up` would do
+	@$(ENV) $(KEYSTONE) preview --stack $(STACK)
 
 lock: .venv/.dev ## pin requirements anew from the .in files
 	@$(LOCK) requirements.in -o requirements.txt

@@ -5,6 +5,7 @@ without a person at the keyboard safe.
 """
 
 import contextlib
+import io
 import json
 import os
 import queue
@@ -13,17 +14,18 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
-from keystone.engine import process, reach, state
+from keystone.engine import policies, process, reach, state
 from keystone.engine.events import Reporter
 from keystone.errors import KeystoneError
 
 # Seconds. An update installs machines; a preview only asks.
 LIMITS = {"up": 5400.0, "preview": 600.0, "destroy": 3600.0, "refresh": 1800.0}
 CANCEL_SECONDS = 300
+JUDGED = ("up", "preview")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +55,7 @@ class Run:
             line.append("--expect-no-changes")
         for target in self.targets:
             line += ["--target", target]
-        for pack in self.policy_packs:
-            line += ["--policy-pack", pack]
+        line += policies.arguments(self.project, self.stack, self.policy_packs) if self.verb in JUDGED else []
         return line
 
 
@@ -87,10 +88,26 @@ def execute(run: Run, reporter: Reporter | None = None) -> Reporter:
         state.settle(run.stack, run.project, reporter.line)
     for line in reach.require(run.stack, run.project, held.names(reach.HOST_COMMAND)):
         reporter.line(f"warning: {line}")
+    if run.verb == "up" and policies.packs(run.project, run.policy_packs):
+        _judge(run, reporter)
     status, said = _drive(run, reporter)
     if status == 0 and not reporter.failed and not reporter.errors:
         return reporter
     raise _failure(run, reporter, said, status)
+
+
+def _judge(run: Run, reporter: Reporter) -> None:
+    """A preview under the policies, before anything is made.
+
+    The update judges each resource again, with all values known; but the rules over the whole stack speak at its end,
+    when everything is there already. Raises the preview's Failure.
+    """
+    plan = replace(run, verb="preview", limit=0.0, expect_no_changes=False)
+    quiet = Reporter(preview=True, stream=io.StringIO())
+    status, said = _drive(plan, quiet)
+    if status or quiet.failed or quiet.errors:
+        raise _failure(plan, quiet, said, status)
+    reporter.line("Policies: no violation in the plan")
 
 
 def _failure(run: Run, reporter: Reporter, said: str, status: int) -> KeystoneError:

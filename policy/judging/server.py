@@ -7,6 +7,7 @@ that fails.
 """
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -205,9 +206,9 @@ def serve(rules: Sequence[Rule], then: Callable[[], None] = lambda: None) -> Non
     server.start()
     sys.stdout.write(f"{port}\n")
     sys.stdout.flush()
+    # The engine waits for the pack's end, and there is nothing to put away.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: os._exit(0))
     then()
-    try:
-        while True:
-            time.sleep(3600)
-    except KeyboardInterrupt:
-        server.stop(0)
+    while True:
+        time.sleep(3600)
