@@ -29,6 +29,11 @@ COMMANDS = (
     Command("schema", "keystone.commands.schema:schema", "Write the JSON schema of stack files to docs/reference."),
     Command("facts", "keystone.commands.facts:facts", "Render facts, and secrets encrypted to each machine."),
     Command("preview", "keystone.commands.engine:preview", "Say what `up` would do. Changes nothing."),
+    Command(
+        "preview-comment",
+        "keystone.commands.preview_comment:preview_comment",
+        "Write a preview as a comment on a pull request.",
+    ),
     Command("up", "keystone.commands.engine:up", "Make the cluster as the stack file says."),
     Command("refresh", "keystone.commands.engine:refresh", "Read the real things into the state."),
     Command("destroy", "keystone.commands.engine:destroy", "Take everything down that the stack has made."),
