@@ -11,8 +11,8 @@ from keystone.preview_comment.plan import PROVIDER, STACK_TYPE, Plan, Step
 # GitHub refuses a longer body ("body is too long (maximum is 65536 characters)"); it counts characters.
 LIMIT = 65_536
 _ROOM = 500  # for what a caller puts around it
-# Rows of the lists that decide (errors, replaced and deleted, machines, policies) and of the others; tried in this order
-# until the comment fits.
+# Rows of the lists that decide (errors, replaced and deleted, machines, policies) and of the others; tried in this
+# order until the comment fits.
 ROWS = ((1000, 1000), (1000, 200), (1000, 50), (400, 20), (200, 10), (100, 10), (50, 5), (25, 5), (10, 5), (2, 2))
 CELL, TEXT = 140, 900  # characters
 LONGEST = 20_000  # of a message, characters that are looked at
