@@ -9,7 +9,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import sites
+from bench import policies, sites
 from bench.measure import Result, run
 
 DEV_NETWORK, MANY_NETWORK = 241, 242
@@ -92,6 +92,14 @@ def dev(folder: Path) -> None:
         run([*MAKE, "down"], folder, clean())
 
 
+def judged() -> None:
+    """The policy pack over a thousand resources."""
+    start, seconds, found = policies.measure(sites.PROJECT)
+    show(Row(what="start of the policy pack", value=f"{start:.1f} s"))
+    value = f"{seconds:.1f} s, {found} violations"
+    show(Row(what=f"policies over {policies.COUNT} resources", value=value, bar="<= 2 s", held=seconds <= 2))
+
+
 def previews(folder: Path, counts: list[int]) -> None:
     """First previews of stacks with many hosts, beside the engine's floor for as many trivial resources."""
     seconds: dict[int, float] = {}
@@ -164,6 +172,7 @@ def main() -> int:
         try:
             if not options.skip_dev:
                 dev(Path(folder, "dev"))
+            judged()
             previews(Path(folder), counts)
         except RuntimeError as error:
             print(error, file=sys.stderr)

@@ -12,7 +12,7 @@ Limit = Annotated[float, typer.Option("--limit", help="Seconds after which the r
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show what commands print, too.")]
 Target = Annotated[list[str] | None, typer.Option("--target", help="Only this resource (a URN). May be repeated.")]
 Pack = Annotated[
-    list[str] | None, typer.Option("--policy-pack", help="A further policy pack's folder. May be repeated.")
+    list[str] | None, typer.Option("--policy-pack", help="A further policy pack. May be repeated.")
 ]
 
 
