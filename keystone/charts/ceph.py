@@ -21,7 +21,7 @@ NIX_FOLDERS = {"nix-store": "/nix", "current-system": "/run/current-system"}
 
 
 def releases(settings: Settings, ceph: Ceph) -> Iterator[Release]:
-    yield operator(settings)
+    yield operator()
     yield drivers(settings)
     yield cluster(settings, ceph)
 
@@ -47,7 +47,7 @@ def failure_domain(settings: Settings) -> str:
     return "host" if len(disks(settings)) > 1 else "osd"
 
 
-def operator(settings: Settings) -> Release:
+def operator() -> Release:
     return Release(
         name="rook-ceph",
         chart="rook-ceph",
@@ -60,7 +60,6 @@ def operator(settings: Settings) -> Release:
             "crds": {"enabled": True},
             # The disks are named; nothing may look for others.
             "enableDiscoveryDaemon": False,
-            "monitoring": {"enabled": _monitored(settings)},
         },
         openings=("api", "webhooks", "nodes", "cluster"),
     )
@@ -69,7 +68,7 @@ def operator(settings: Settings) -> Release:
 def drivers(settings: Settings) -> Release:
     """Rook's own values for this chart: the names of the drivers are those of the storage classes."""
     volumes = [
-        {"name": name, "mount": {"name": name, "mountPath": path}, "volume": {"name": name, "hostPath": {"path": path}}}
+        {"mount": {"name": name, "mountPath": path}, "volume": {"name": name, "hostPath": {"path": path}}}
         for name, path in NIX_FOLDERS.items()
     ]
     return Release(
@@ -114,12 +113,14 @@ def cluster(settings: Settings, ceph: Ceph) -> Release:
         version=f"v{versions.ROOK_CHART}",
         namespace=NAMESPACE,
         pod_security="privileged",
-        needs=("rook-ceph", "ceph-csi-drivers", *(("kube-prometheus-stack",) if _monitored(settings) else ())),
+        needs=("rook-ceph", "ceph-csi-drivers"),
         limit_seconds=900,
         values={
             "operatorNamespace": NAMESPACE,
             "toolbox": {"enabled": True},
-            "monitoring": {"enabled": _monitored(settings), "createPrometheusRules": _monitored(settings)},
+            # Ceph's metrics are served anyway. Rook's own monitors would need Prometheus first, and Prometheus needs
+            # volumes first: what reads the metrics comes with it.
+            "monitoring": {"enabled": False, "createPrometheusRules": False},
             "cephImage": {"tag": f"v{versions.CEPH_IMAGE}"},
             "cephClusterSpec": spec(settings, ceph),
             "cephBlockPools": [_block(pool, default == BLOCK)] if ceph.block else [],
@@ -228,7 +229,3 @@ def _object(pool: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
         "storageClass": {"enabled": True, "name": OBJECT, "parameters": {"region": "us-east-1"}},
         "ingress": {"enabled": False},
     }
-
-
-def _monitored(settings: Settings) -> bool:
-    return getattr(settings, "observability", None) is not None

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import versions
-from keystone.charts.release import Release
+from keystone.charts.release import Opening, PodSecurity, Release
 from keystone.settings import Settings
 
 METALLB = "metallb"
@@ -45,6 +45,13 @@ def gateway(settings: Settings) -> GatewayRef | None:
     if settings.network.gateway == "traefik":
         return GatewayRef("traefik", "public", "websecure" if has_certificates(settings) else "web")
     return GatewayRef("gateway", "public", "https" if has_certificates(settings) else "http")
+
+
+def namespaces(settings: Settings) -> dict[str, tuple[PodSecurity, tuple[Opening, ...]]]:
+    """The namespace of Cilium's gateway, whose proxy runs on the nodes; Traefik's gateway lies with its chart."""
+    if settings.network.gateway != "cilium" or gateway(settings) is None:
+        return {}
+    return {"gateway": ("restricted", ("outside", "cluster"))}
 
 
 def has_certificates(settings: Settings) -> bool:

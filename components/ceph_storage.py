@@ -1,0 +1,66 @@
+"""Ceph by Rook: operator, drivers, cluster; a bucket to prove the object store, and a mount test of each class."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pulumi
+from pulumi_kubernetes.batch import v1 as batch
+from pulumi_kubernetes.core import v1 as core
+from pulumi_kubernetes.meta import v1 as meta
+
+from components.chart_release import install
+from components.thing import thing
+from keystone.charts import Release, ceph
+from keystone.charts.mount_test import TEST_NAMESPACE, bucket, claim, job
+from keystone.settings import Ceph, Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class CephStorageArgs:
+    """`after` are releases of others that Ceph's may need, by name."""
+
+    settings: Settings
+    ceph: Ceph
+    releases: Mapping[str, Release]
+    namespaces: Mapping[str, pulumi.Input[str]]
+    after: Mapping[str, pulumi.Resource]
+
+
+class CephStorage(pulumi.ComponentResource):
+    releases: Mapping[str, pulumi.Resource]
+    """What stands for each installed chart, by the release's name."""
+    ready: pulumi.Resource
+    """Stands for the cluster: volumes and buckets can be asked for."""
+
+    def __init__(self, name: str, args: CephStorageArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("keystone:components:CephStorage", name, None, opts)
+        ours = [args.releases[release.name] for release in ceph.releases(args.settings, args.ceph)]
+        self.releases = install(ours, args.settings.gitops, args.namespaces, parent=self, after=args.after)
+        self.ready = self.releases["rook-ceph-cluster"]
+        where = args.namespaces.get(TEST_NAMESPACE)
+        if where is not None:
+            self._tests(name, args.ceph, where)
+        self.register_outputs({})
+
+    def _tests(self, name: str, choice: Ceph, namespace: pulumi.Input[str]) -> None:
+        after = pulumi.ResourceOptions(parent=self, depends_on=[self.ready])
+        for kind, wanted in ((ceph.BLOCK, choice.block), (ceph.FILESYSTEM, choice.filesystem)):
+            if not wanted:
+                continue
+            volume = core.PersistentVolumeClaim(
+                f"{name}-{kind}-claim",
+                metadata=meta.ObjectMetaArgs(name=kind, namespace=namespace),
+                spec=claim(kind),
+                opts=after,
+            )
+            batch.Job(
+                f"{name}-{kind}-mount-test",
+                # The claim by its output: the pod waits for the volume.
+                metadata=meta.ObjectMetaArgs(name=kind, namespace=namespace),
+                spec=job(volume.metadata["name"]),
+                opts=pulumi.ResourceOptions(
+                    parent=self, custom_timeouts=pulumi.CustomTimeouts(create="10m", delete="5m")
+                ),
+            )
+        if choice.object:
+            thing(f"{name}-bucket-test", bucket(), parent=self, after=[self.ready], namespace=namespace)

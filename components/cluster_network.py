@@ -1,0 +1,55 @@
+"""The network above the plugin: load balancer with its pools, certificates, gateway, service mesh, DNS records.
+
+The plugin itself is the host layer's: it is there before any pod, and nothing here may own it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pulumi
+
+from components.chart_release import install
+from components.thing import things
+from keystone.charts import Release, network, objects, platform
+from keystone.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterNetworkArgs:
+    """`namespaces` are those that we made; `after` is what must be there before the first object."""
+
+    settings: Settings
+    releases: Mapping[str, Release]
+    namespaces: Mapping[str, pulumi.Input[str]]
+    after: pulumi.Resource
+
+
+class ClusterNetwork(pulumi.ComponentResource):
+    releases: Mapping[str, pulumi.Resource]
+    """What stands for each installed chart of network and platform, by the release's name."""
+
+    def __init__(self, name: str, args: ClusterNetworkArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("keystone:components:ClusterNetwork", name, None, opts)
+        settings = args.settings
+        ours = {release.name for topic in (platform, network) for release in topic.releases(settings)}
+        self.releases = install(
+            [release for release in args.releases.values() if release.name in ours],
+            settings.gitops,
+            args.namespaces,
+            parent=self,
+            after={},
+        )
+        groups = {"pool": objects.pools, "issuer": objects.issuers, "gateway": objects.gateway}
+        before: list[pulumi.Resource] = [args.after]
+        for prefix, group in groups.items():
+            made = things(
+                f"{name}-{prefix}",
+                group(settings),
+                parent=self,
+                namespaces=args.namespaces,
+                releases=self.releases,
+                # A gateway waits for the address of its pool and for its certificate.
+                after=before,
+            )
+            before = [*before, *made[-1:]]
+        self.register_outputs({})

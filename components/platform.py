@@ -1,0 +1,65 @@
+"""Everything inside the cluster up to the applications: namespaces, network, storage, the user's repository."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pulumi
+
+from components.ceph_storage import CephStorage, CephStorageArgs
+from components.cluster_network import ClusterNetwork, ClusterNetworkArgs
+from components.gitops import GitopsRepository, GitopsRepositoryArgs
+from components.namespaces import Namespaces, NamespacesArgs
+from components.storage_classes import StorageClasses, StorageClassesArgs
+from keystone import charts
+from keystone.charts import mount_test, network
+from keystone.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlatformArgs:
+    """`after` stands for the nodes: a destroy removes the platform while they still run."""
+
+    settings: Settings
+    after: pulumi.Resource
+
+
+class Platform(pulumi.ComponentResource):
+    namespaces: Mapping[str, pulumi.Output[str]]
+    """The namespaces of all charts that the settings choose, those of other components too."""
+    releases: Mapping[str, pulumi.Resource]
+    """What stands for each installed chart, by the release's name."""
+
+    def __init__(self, name: str, args: PlatformArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("keystone:components:Platform", name, None, opts)
+        child = pulumi.ResourceOptions(parent=self)
+        settings, storage = args.settings, args.settings.storage
+        releases = charts.releases(settings)
+        self.namespaces = Namespaces(
+            "namespaces",
+            NamespacesArgs(
+                settings=settings,
+                releases=releases,
+                after=args.after,
+                extra=network.namespaces(settings) | mount_test.namespaces(settings),
+            ),
+            opts=child,
+        ).names
+        network_part = ClusterNetwork(
+            "network",
+            ClusterNetworkArgs(settings=settings, releases=releases, namespaces=self.namespaces, after=args.after),
+            opts=child,
+        )
+        found = dict(network_part.releases)
+        if storage:
+            classes = StorageClassesArgs(settings=settings, releases=releases, namespaces=self.namespaces)
+            found |= StorageClasses("storage", classes, opts=child).releases
+        if storage and storage.ceph:
+            ceph = CephStorageArgs(
+                settings=settings, ceph=storage.ceph, releases=releases, namespaces=self.namespaces, after=found
+            )
+            found |= CephStorage("ceph", ceph, opts=child).releases
+        self.releases = found
+        if settings.gitops.repository:
+            after = [args.after, *found.values()]
+            GitopsRepository("gitops", GitopsRepositoryArgs(gitops=settings.gitops, after=after), opts=child)
+        self.register_outputs({})
