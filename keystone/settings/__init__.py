@@ -5,7 +5,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from keystone.settings.gitops import Gitops, Phase, Repository
 from keystone.settings.hosts import Host, Site, Ssh, Taint
 from keystone.settings.mesh import Derp, Mesh, Route, Rule, SshRule
 from keystone.settings.network import LoadBalancer, Network
+from keystone.settings.observability import Alerting, AlertRoute, Grafana, Logs, Observability
 from keystone.settings.parsing import examine, parse
 from keystone.settings.platform import CertManager, ExternalDns, Platform
 from keystone.settings.root import Settings
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     import pulumi
 
 __all__ = [
+    "AlertRoute",
+    "Alerting",
     "Api",
     "Ceph",
     "CertManager",
@@ -34,12 +37,15 @@ __all__ = [
     "ExternalDns",
     "Fault",
     "Gitops",
+    "Grafana",
     "Host",
     "Hostname",
     "IdentityProvider",
     "LoadBalancer",
+    "Logs",
     "Mesh",
     "Network",
+    "Observability",
     "Phase",
     "Platform",
     "Repository",
@@ -69,6 +75,10 @@ class Secrets:
     cloudflare_token: "pulumi.Output[str] | None" = None
     identity_provider: "pulumi.Output[str] | None" = None
     """The client's secret at the OpenID Connect provider of the tunnel."""
+    grafana_sso: "pulumi.Output[str] | None" = None
+    """The client's secret at the OpenID Connect provider of Grafana."""
+    receivers: "Mapping[str, pulumi.Output[str]]" = field(default_factory=dict)
+    """What the receivers of alerts need, by the receiver's name: a URL, a key or a password."""
 
 
 def read(stack: str, project: Path = Path()) -> Settings:
@@ -96,6 +106,10 @@ def load() -> tuple[Settings, Secrets]:
         root=root,
         cloudflare_token=secrets[stackfile.CLOUDFLARE_TOKEN],
         identity_provider=secrets[stackfile.IDENTITY_PROVIDER_SECRET],
+        grafana_sso=secrets[stackfile.GRAFANA_SSO_SECRET],
+        receivers={
+            name: value for name, key in stackfile.RECEIVER_SECRETS.items() if (value := secrets[key]) is not None
+        },
     )
 
 

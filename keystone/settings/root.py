@@ -11,6 +11,7 @@ from keystone.settings.hosts import Host, HostName, Site
 from keystone.settings.mesh import Mesh
 from keystone.settings.model import Bool, Label, Model
 from keystone.settings.network import Network
+from keystone.settings.observability import Observability
 from keystone.settings.platform import Platform
 from keystone.settings.storage import Storage
 from keystone.settings.tunnel import Tunnel
@@ -27,6 +28,7 @@ class Settings(Model):
     gitops: Gitops = Field(default=Gitops(), description="what delivers charts and the user's own manifests")
     storage: Storage | None = Field(default=None, description="where volumes of pods come from")
     platform: Platform | None = Field(default=None, description="services that most clusters want")
+    observability: Observability | None = Field(default=None, description="metrics, logs, alerts and dashboards")
     tunnel: Tunnel | None = Field(default=None, description="public names behind a login, by a Cloudflare tunnel")
     protect_hosts: Bool = Field(
         default=True, description="whether an installed host refuses removal and reinstallation"

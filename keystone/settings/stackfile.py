@@ -15,10 +15,21 @@ _NEW_FILE = "Make the stack file with `keystone init`"
 ROOT_SECRET = "rootSecret"
 CLOUDFLARE_TOKEN = "cloudflareToken"
 IDENTITY_PROVIDER_SECRET = "identityProviderSecret"
+GRAFANA_SSO_SECRET = "grafanaSsoSecret"
+RECEIVER_SECRETS = {
+    "slack": "alertSlackUrl",
+    "pagerduty": "alertPagerdutyKey",
+    "email": "alertSmtpPassword",
+    "webhook": "alertWebhookUrl",
+    "heartbeat": "alertHeartbeatUrl",
+}
+"""What each receiver of alerts needs in secret, by the receiver's name."""
 SECRET_KEYS: Mapping[str, tuple[str, ...]] = {
     ROOT_SECRET: (),
     CLOUDFLARE_TOKEN: ("tunnel",),
     IDENTITY_PROVIDER_SECRET: ("tunnel", "identityProvider"),
+    GRAFANA_SSO_SECRET: ("observability", "grafana", "sso"),
+    **{key: ("observability", "alerting", "receivers", name) for name, key in RECEIVER_SECRETS.items()},
 }
 """Top-level keys that hold secrets, each one encrypted value -> the setting that needs it; () for always."""
 

@@ -55,7 +55,15 @@ def test_every_rule_is_broken_by_a_file() -> None:
 def test_every_rule_function_is_in_the_list() -> None:
     written = {
         name
-        for module in (rules.ranges, rules.machines, rules.mesh, rules.choices, rules.platform, rules.tunnel)
+        for module in (
+            rules.ranges,
+            rules.machines,
+            rules.mesh,
+            rules.choices,
+            rules.platform,
+            rules.observability,
+            rules.tunnel,
+        )
         for name, function in inspect.getmembers(module, inspect.isfunction)
         if function.__module__ == module.__name__ and not name.startswith("_")
     }

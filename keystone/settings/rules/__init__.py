@@ -9,11 +9,19 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from keystone.settings.faults import Fault
-from keystone.settings.rules import choices, machines, mesh, platform, ranges, tunnel
+from keystone.settings.rules import choices, machines, mesh, observability, platform, ranges, tunnel
 
 Rule = Callable[..., Iterator[Fault]]
 
-RULES: tuple[Rule, ...] = (*ranges.RULES, *machines.RULES, *mesh.RULES, *choices.RULES, *platform.RULES, *tunnel.RULES)
+RULES: tuple[Rule, ...] = (
+    *ranges.RULES,
+    *machines.RULES,
+    *mesh.RULES,
+    *choices.RULES,
+    *platform.RULES,
+    *observability.RULES,
+    *tunnel.RULES,
+)
 
 
 def broken(sections: Mapping[str, Any]) -> Iterator[Fault]:
