@@ -14,6 +14,23 @@ in
 rec {
   charts = lib.mapAttrs (name: pin: pin // { source = source name pin; }) pins;
 
+  # The Gateway API's own definitions (standard channel), one file.
+  gatewayApi =
+    let
+      pin = builtins.fromJSON (builtins.readFile ./gateway-api.json);
+      file =
+        name: hash:
+        pkgs.fetchurl {
+          url = "${pin.url}/${name}";
+          inherit hash;
+        };
+    in
+    pkgs.runCommand "gateway-api-${pin.version}.yaml" { } (
+      lib.concatLines (
+        lib.mapAttrsToList (name: hash: "{ cat ${file name hash}; printf '\\n---\\n'; } >>\"$out\"") pin.files
+      )
+    );
+
   # A chart as plain manifests, made in the build: for clusters without k3s' Helm controller.
   template =
     name: values:

@@ -54,6 +54,7 @@ in
       inherit (host) diskGuid;
     };
 
+    environment.defaultPackages = [ ];
     environment.systemPackages = [
       pkgs.gptfdisk
       pkgs.jq

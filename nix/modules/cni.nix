@@ -26,6 +26,9 @@ let
   # Istio and Linkerd put their own plugin behind Cilium's and look at service addresses themselves.
   foreignMesh = network.serviceMesh == "istio" || network.serviceMesh == "linkerd";
 
+  # Traefik and Cilium take their routes from Gateway API objects; ingress-nginx does not.
+  gatewayApi = network.gateway != "nginx";
+
   cilium = {
     cluster.name = cluster.name;
     kubeProxyReplacement = true;
@@ -188,7 +191,8 @@ in
     ];
 
     keystone.cni.manifests =
-      {
+      lib.optional gatewayApi lib'.gatewayApi
+      ++ {
         cilium = lib.optional derived.isKubeadm (
           lib'.template "cilium" (lib.recursiveUpdate cilium cfg.values)
         );
@@ -212,7 +216,10 @@ in
           };
         };
       };
-      manifests = lib.mkIf (network.cni == "calico") { calico.source = calico; };
+      manifests =
+        # first by name: Cilium's operator looks once for these definitions when it starts
+        lib.optionalAttrs gatewayApi { "00-gateway-api".source = lib'.gatewayApi; }
+        // lib.optionalAttrs (network.cni == "calico") { calico.source = calico; };
     };
 
     boot.kernelModules = lib.mkIf derived.isNode (

@@ -114,6 +114,11 @@ CASES: list[tuple[str, str, str]] = [
     ),
     (
         "dev-primer",
+        '{ pkgs, ... }: { services.headscale.package = pkgs.headscale // { version = "0.26.1"; }; }',
+        "primer: services.headscale.package: 0.26.1 cannot mint a key for a tag alone. Take Headscale 0.28 or newer.",
+    ),
+    (
+        "dev-primer",
         module(f'keystone.mesh.tls = {FORCE} "file";'),
         "primer: keystone.mesh.tls is file, but keystone.mesh.controller.certificateFile or keyFile is not set.",
     ),

@@ -26,6 +26,7 @@ def test_k3s_on_the_primer(flake: Flake):
         "k3s server",
         "--token-file /run/agenix/server-token",
         "--agent-token-file /run/agenix/agent-token",
+        "--disable=local-storage",
         "--disable=servicelb",
         "--disable=traefik",
         "--node-name=primer",

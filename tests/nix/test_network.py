@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft7Validator
 
+import versions
 from keystone.settings import ports
 from tests.nix.evaluator import NIX, Flake
 
@@ -180,15 +181,26 @@ def test_flannel_on_k3s_has_backend_port_and_size(flake: Flake):
 
 
 def test_calico_is_a_manifest_with_our_range_and_size(flake: Flake):
-    build = flake.host("calico-primer", "c: (builtins.head c.config.keystone.cni.manifests).buildCommand")
+    build = flake.host("calico-primer", "c: (builtins.elemAt c.config.keystone.cni.manifests 1).buildCommand")
     assert '.data.veth_mtu) = "1200"' in build
     assert '"CALICO_IPV4POOL_CIDR", "value": "10.42.0.0/16"' in build
     assert '"FELIX_WIREGUARDENABLED", "value": "true"' in build
     names = flake.host("calico-primer", "c: builtins.attrNames c.config.services.k3s.manifests")
-    assert names == ["calico"]
+    assert names == ["00-gateway-api", "calico"]
     flags = flake.host("calico-primer", "c: c.config.services.k3s.extraFlags")
     assert {"--flannel-backend=none", "--disable-network-policy"} <= set(flags)
     assert "--disable-kube-proxy" not in flags
+
+
+def test_the_gateway_api_comes_first_unless_the_gateway_is_nginx(flake: Flake):
+    names = "c: builtins.attrNames c.config.services.k3s.manifests"
+    assert flake.host("dev-primer", names) == ["00-gateway-api"]
+    assert flake.host("dev-w1", names) == []
+    nginx = '{ lib, ... }: { keystone.network.gateway = lib.mkForce "nginx"; }'
+    assert flake.changed("dev-primer", nginx, names) == []
+    pins = json.loads((NIX / "lib/gateway-api.json").read_bytes())
+    assert "gateway.networking.k8s.io_gateways.yaml" in pins["files"]
+    assert pins["version"] in pins["url"]
 
 
 def test_charts_are_pinned_by_hash():
@@ -205,6 +217,8 @@ def test_charts_are_pinned_by_hash():
     }
     assert list(Draft7Validator(schema).iter_errors(charts)) == []
     assert all(chart["version"] in chart["url"] for chart in charts.values())
+    # what the catalogue is proven against is what the machines install
+    assert charts["cilium"]["version"] == versions.CILIUM_CRDS
 
 
 def test_the_gitops_engine_comes_with_the_servers_alone(flake: Flake):

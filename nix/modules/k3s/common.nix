@@ -60,6 +60,9 @@ in
       }
     ];
 
+    # A host that was taken out of the cluster stays out when it reboots; `keystone.hosts` makes and removes the file.
+    systemd.services.k3s.unitConfig.ConditionPathExists = [ "!/var/lib/keystone/removed" ];
+
     services.k3s = {
       enable = true;
       role = if derived.isServer then "server" else "agent";
@@ -82,8 +85,8 @@ in
         ++ lib.optional (cni.flannelConf != null && derived.isRemote) "--flannel-iface=${config.services.tailscale.interfaceName}";
     };
     systemd.services.k3s = {
-      # A storage pod that sees thousands of files needs no limit of systemd's own.
-      serviceConfig.LimitNOFILE = lib.mkForce "infinity";
+      # systemd's own limit: Ceph's daemons walk through all descriptors that they might have, and need hours for a million
+      serviceConfig.LimitNOFILE = lib.mkForce null;
       path = lib.optional config.keystone.disk.zfs.snapshotter pkgs.zfs;
     };
     # systemd allows five seconds unless told; the kubelet asks for its own time.

@@ -35,15 +35,17 @@ in
     disable = lib.mkOption {
       type = lib.types.listOf lib.types.str;
       default = [
+        "local-storage"
         "servicelb"
         "traefik"
       ];
       example = [
+        "local-storage"
+        "metrics-server"
         "servicelb"
         "traefik"
-        "local-storage"
       ];
-      description = "k3s' packaged components that stay out: load balancer and gateway are chosen in the settings.";
+      description = "k3s' packaged components that stay out: storage, load balancer and gateway are chosen in the settings.";
     };
     rejoin = lib.mkOption {
       type = lib.types.nullOr (lib.types.strMatching "https://.+:6443");

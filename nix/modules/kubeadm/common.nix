@@ -93,6 +93,7 @@ in
         };
       };
     };
+    systemd.services.containerd.serviceConfig.LimitNOFILE = lib.mkForce null; # as in k3s/common.nix
     systemd.services.containerd.path = lib.optional disk.zfs.snapshotter pkgs.zfs;
 
     systemd.services.kubelet = {
@@ -110,7 +111,10 @@ in
       ];
       path = tools;
       # kubeadm writes this file; before that there is nothing to run
-      unitConfig.ConditionPathExists = "/var/lib/kubelet/config.yaml";
+      unitConfig.ConditionPathExists = [
+        "/var/lib/kubelet/config.yaml"
+        "!/var/lib/keystone/removed"
+      ];
       serviceConfig = {
         Restart = "always";
         RestartSec = 10;

@@ -33,7 +33,10 @@ in
         pkgs.openssl
         pkgs.yq-go
       ];
-      unitConfig.ConditionPathExists = "!${cfg.marker}";
+      unitConfig.ConditionPathExists = [
+        "!${cfg.marker}"
+        "!/var/lib/keystone/removed"
+      ];
       serviceConfig = {
         # exec: waiting for the Primer must not hold up the boot or a switch
         Type = "exec";

@@ -67,6 +67,10 @@ in
   config = lib.mkIf derived.isPrimer {
     assertions = [
       {
+        assertion = lib.versionAtLeast config.services.headscale.package.version "0.28";
+        message = "${host.name}: services.headscale.package: ${config.services.headscale.package.version} cannot mint a key for a tag alone. Take Headscale 0.28 or newer.";
+      }
+      {
         assertion = mesh.tls == "file" -> cfg.certificateFile != null && cfg.keyFile != null;
         message = "${host.name}: keystone.mesh.tls is file, but keystone.mesh.controller.certificateFile or keyFile is not set. Set both to paths on the Primer.";
       }

@@ -46,6 +46,7 @@ in
       useRoutingFeatures = if host.meshRoutes != [ ] then "both" else "client";
       disableUpstreamLogging = true;
     };
+    systemd.services.tailscaled.unitConfig.ConditionPathExists = [ "!/var/lib/keystone/removed" ];
     security.pki.certificateFiles = lib.optional (
       mesh.tls == "private" && cfg.authorityFile != null
     ) cfg.authorityFile;
