@@ -24,10 +24,22 @@ TAILSCALE = "1.102.3"  # renovate: datasource=go depName=tailscale.com
 # What checks the workflows.
 ACTIONLINT = "1.7.12"  # renovate: datasource=go depName=github.com/rhysd/actionlint
 
+# What checks alert rules and routes. Go numbers Prometheus 3.13.0 as 0.313.0.
+PROMTOOL = "0.313.0"  # renovate: datasource=go depName=github.com/prometheus/prometheus
+AMTOOL = "0.32.0"  # renovate: datasource=go depName=github.com/prometheus/alertmanager
+
+# Where the names of metrics in dashboards and alerts are proven (toolchain/modules/metrics).
+CADVISOR_METRICS = "0.56.2"  # renovate: datasource=go depName=github.com/google/cadvisor
+LOKI_METRICS = "3.7.6"  # renovate: datasource=go depName=github.com/grafana/loki/v3
+BLACKBOX_METRICS = "0.28.0"  # renovate: datasource=go depName=github.com/prometheus/blackbox_exporter
+NODE_METRICS = "1.11.1"  # renovate: datasource=go depName=github.com/prometheus/node_exporter
+KUBE_STATE_METRICS = "2.18.0"  # renovate: datasource=go depName=k8s.io/kube-state-metrics/v2
+
 # What builds them.
 GO = "1.26.6"  # renovate: datasource=golang-version depName=go
 
 # The charts of the catalogue (`keystone/charts/`). CNI and GitOps engine are pinned by hash in nix/lib/charts.json.
+ALLOY_CHART = "1.11.1"  # renovate: datasource=helm depName=alloy registryUrl=https://grafana.github.io/helm-charts
 CERT_MANAGER_CHART = "1.21.1"  # renovate: datasource=docker depName=quay.io/jetstack/charts/cert-manager
 CEPH_CSI_CHART = "1.0.4"  # renovate: datasource=github-releases depName=ceph/ceph-csi-operator
 EBS_CSI_CHART = "2.64.0"  # renovate: datasource=helm depName=aws-ebs-csi-driver registryUrl=https://kubernetes-sigs.github.io/aws-ebs-csi-driver
@@ -35,7 +47,9 @@ EFS_CSI_CHART = "4.4.1"  # renovate: datasource=helm depName=aws-efs-csi-driver 
 EXTERNAL_DNS_CHART = "1.21.1"  # renovate: datasource=helm depName=external-dns registryUrl=https://kubernetes-sigs.github.io/external-dns
 INGRESS_NGINX_CHART = "4.15.1"  # renovate: datasource=github-tags depName=kubernetes/ingress-nginx
 ISTIO_CHART = "1.30.3"  # renovate: datasource=github-releases depName=istio/istio
+KUBE_PROMETHEUS_CHART = "88.5.3"  # renovate: datasource=helm depName=kube-prometheus-stack registryUrl=https://prometheus-community.github.io/helm-charts
 LOCAL_PATH_CHART = "0.0.33"  # renovate: datasource=github-tags depName=containeroo/helm-charts
+LOKI_CHART = "18.11.0"  # renovate: datasource=helm depName=loki registryUrl=https://grafana-community.github.io/helm-charts
 LONGHORN_CHART = "1.12.1"  # renovate: datasource=helm depName=longhorn registryUrl=https://charts.longhorn.io
 METALLB_CHART = "0.16.1"  # renovate: datasource=helm depName=metallb registryUrl=https://metallb.github.io/metallb
 METRICS_SERVER_CHART = "3.13.0"  # renovate: datasource=helm depName=metrics-server registryUrl=https://kubernetes-sigs.github.io/metrics-server
@@ -44,6 +58,7 @@ PROXMOX_CSI_CHART = "0.5.9"  # renovate: datasource=docker depName=ghcr.io/serge
 ROOK_CHART = "1.20.6"  # renovate: datasource=helm depName=rook-ceph registryUrl=https://charts.rook.io/release
 TRAEFIK_CHART = "41.3.0"  # renovate: datasource=helm depName=traefik registryUrl=https://traefik.github.io/charts
 VPA_CHART = "0.11.0"  # renovate: datasource=helm depName=vertical-pod-autoscaler registryUrl=https://kubernetes.github.io/autoscaler
+BUSYBOX_IMAGE = "1.37.0@sha256:bdf57e528e45e4433820e045b29b4597825a1c9e38353532d90a01445013f82e"  # renovate: datasource=docker depName=docker.io/library/busybox
 CEPH_IMAGE = "20.2.4"  # renovate: datasource=docker depName=quay.io/ceph/ceph
 
 # The Go modules whose definitions of custom resources the catalogue is proven against (toolchain/modules/crds). Where

@@ -197,6 +197,28 @@ ON_DEMAND: tuple[Tool, ...] = (
         seconds=25,
         megabytes=8,
     ),
+    Tool(
+        name="promtool",
+        version=versions.PROMTOOL,
+        module="promtool",
+        package="github.com/prometheus/prometheus/cmd/promtool",
+        # The clouds' service discovery is most of its size and nothing of what rules need.
+        tags=("remove_all_sd",),
+        stamps=(f"github.com/prometheus/common/version.Version={versions.PROMTOOL}",),
+        ask=("--version",),
+        seconds=130,
+        megabytes=52,
+    ),
+    Tool(
+        name="amtool",
+        version=versions.AMTOOL,
+        module="amtool",
+        package="github.com/prometheus/alertmanager/cmd/amtool",
+        stamps=(f"github.com/prometheus/common/version.Version={versions.AMTOOL}",),
+        ask=("--version",),
+        seconds=60,
+        megabytes=35,
+    ),
 )
 
 BY_NAME: dict[str, Tool] = {tool.name: tool for tool in (*TOOLS, *ON_DEMAND)}
