@@ -14,7 +14,7 @@ in
 
   nixosModules = {
     default.imports = hosts.modules;
-    node = ../modules/node.nix;
+    node.imports = [ ../modules/node.nix ];
   };
 
   # nix build ./nix#images.STACK.iso (ec2, qcow2)
