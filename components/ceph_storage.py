@@ -48,13 +48,13 @@ class CephStorage(pulumi.ComponentResource):
             if not wanted:
                 continue
             volume = core.PersistentVolumeClaim(
-                f"{name}-{kind}-claim",
+                f"{kind}-claim",
                 metadata=meta.ObjectMetaArgs(name=kind, namespace=namespace),
                 spec=claim(kind),
                 opts=after,
             )
             batch.Job(
-                f"{name}-{kind}-mount-test",
+                f"{kind}-mount-test",
                 # The claim by its output: the pod waits for the volume.
                 metadata=meta.ObjectMetaArgs(name=kind, namespace=namespace),
                 spec=job(volume.metadata["name"]),

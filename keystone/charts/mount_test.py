@@ -5,13 +5,14 @@ A class that exists is not a class that works: drivers that cannot mount show on
 
 from typing import Any
 
+import versions
 from keystone.charts import ceph
 from keystone.charts.objects import Thing
 from keystone.charts.release import Opening, PodSecurity
 from keystone.settings import Settings
 
 TEST_NAMESPACE = "keystone-tests"
-IMAGE = "docker.io/library/busybox:1.37.0"
+IMAGE = f"docker.io/library/busybox:{versions.BUSYBOX_IMAGE}"
 TEXT = "keystone"
 LIMIT_SECONDS = 480
 
