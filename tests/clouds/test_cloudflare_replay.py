@@ -52,7 +52,7 @@ class Replay:
         """What the recording did behind the plugin's back before this request."""
         if row["status"] in TOLD:
             self.cloud.fail({"path": "", "status": row["status"], "body": row["response"]})
-        elif row["status"] == 404 and row["method"] == "GET" or row["phase"] == "delete of what is gone":
+        elif (row["status"] == 404 and row["method"] == "GET") or row["phase"] == "delete of what is gone":
             self.cloud.call("DELETE", self._ours(row["path"], row).removeprefix(API))
         elif row["method"] == "POST" and row["path"].endswith("dns_records"):
             same = {key: row["body"][key] for key in ("name", "type", "content")}

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from keystone.errors import KeystoneError
 
-PLUGINS = {"command": "pulumi_command"}
+PLUGINS = {"cloudflare": "pulumi_cloudflare", "command": "pulumi_command"}
 """Provider name -> the Python package of its SDK, whose version the engine asks for."""
 
 

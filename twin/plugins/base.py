@@ -52,9 +52,13 @@ class ProviderError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Operation:
-    """What create, update and delete have in common. `timeout` is in seconds, 0 for none."""
+    """What create, update and delete have in common. `timeout` is in seconds, 0 for none.
+
+    `resource_id` is that of a resource which exists, else empty.
+    """
 
     urn: str
+    resource_id: str = ""
     preview: bool = False
     timeout: float = 0.0
 
@@ -172,6 +176,11 @@ class Provider(ExperimentalProvider):
         del operation
         return resource_id, state
 
+    async def read_inputs(self, operation: Operation, state: wire.Map, inputs: wire.Map) -> wire.Map:
+        """The inputs after a read that gave `state`; by default as they were. An import has none before."""
+        del operation, state
+        return inputs
+
     async def call_function(self, token: str, args: wire.Map) -> wire.Map:
         """The result of the function `token`."""
         raise NotImplementedError
@@ -217,7 +226,7 @@ class Servicer(ProviderServicer):
             for name in request.ignoreChanges:
                 if name in state:
                     news[name] = state[name]
-            operation = Operation(urn=request.urn, preview=True)
+            operation = Operation(urn=request.urn, resource_id=request.id, preview=True)
             diff = await self._standin.diff_resource(operation, wire.decode(request.old_inputs), state, news)
             return diff.message()
         raise AssertionError
@@ -231,7 +240,9 @@ class Servicer(ProviderServicer):
 
     async def Update(self, request, context) -> proto.UpdateResponse:
         async with _told(context):
-            operation = Operation(urn=request.urn, preview=request.preview, timeout=request.timeout)
+            operation = Operation(
+                urn=request.urn, resource_id=request.id, preview=request.preview, timeout=request.timeout
+            )
             state, news = wire.decode(request.olds), wire.decode(request.news)
             for name in request.ignoreChanges:
                 if name in state:
@@ -243,16 +254,18 @@ class Servicer(ProviderServicer):
 
     async def Delete(self, request, context) -> empty_pb2.Empty:
         async with _told(context):
-            operation = Operation(urn=request.urn, timeout=request.timeout)
+            operation = Operation(urn=request.urn, resource_id=request.id, timeout=request.timeout)
             await self._standin.delete_resource(operation, wire.decode(request.properties))
         return empty_pb2.Empty()
 
     async def Read(self, request, context) -> proto.ReadResponse:
         async with _told(context):
+            operation = Operation(urn=request.urn, resource_id=request.id)
             resource_id, state = await self._standin.read_resource(
-                Operation(urn=request.urn), request.id, wire.decode(request.properties)
+                operation, request.id, wire.decode(request.properties)
             )
-            return proto.ReadResponse(id=resource_id, properties=wire.encode(state), inputs=request.inputs)
+            inputs = await self._standin.read_inputs(operation, state, wire.decode(request.inputs))
+            return proto.ReadResponse(id=resource_id, properties=wire.encode(state), inputs=wire.encode(inputs))
         raise AssertionError
 
     async def Invoke(self, request, context) -> proto.InvokeResponse:

@@ -130,12 +130,12 @@ def test_the_launcher_lies_where_the_engine_looks_and_starts(tmp_path: Path) -> 
 
 
 def test_installing_again_leaves_an_equal_launcher_alone(tmp_path: Path) -> None:
-    [launcher] = plugins.install(tmp_path)
+    [launcher] = plugins.install(tmp_path, ["command"])
     before = launcher.stat().st_ino
-    plugins.install(tmp_path)
+    plugins.install(tmp_path, ["command"])
     assert launcher.stat().st_ino == before
     launcher.write_text("something else")
-    plugins.install(tmp_path)
+    plugins.install(tmp_path, ["command"])
     assert "twin/plugins/command" in launcher.read_text()
 
 
@@ -145,7 +145,7 @@ def test_an_unknown_provider_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_plugin_starts_fast_and_stops_when_asked(tmp_path: Path) -> None:
-    [launcher] = plugins.install(tmp_path)
+    [launcher] = plugins.install(tmp_path, ["command"])
     begin = time.monotonic()
     with subprocess.Popen([launcher, "127.0.0.1:1"], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL) as plugin:
         assert plugin.stdout is not None
