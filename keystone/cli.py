@@ -18,8 +18,8 @@ class Command:
     place: str
     help: str
 
-    def function(self) -> Callable[..., None]:
-        """Import it."""
+    def function(self) -> Callable[..., None] | typer.Typer:
+        """Import it: a function, or a group of commands."""
         module, _, name = self.place.partition(":")
         return getattr(importlib.import_module(module), name)
 
@@ -37,6 +37,7 @@ COMMANDS = (
     Command("up", "keystone.commands.engine:up", "Make the cluster as the stack file says."),
     Command("refresh", "keystone.commands.engine:refresh", "Read the real things into the state."),
     Command("destroy", "keystone.commands.engine:destroy", "Take everything down that the stack has made."),
+    Command("check", "keystone.commands.check:check", "Look for known faults in settings, manifests and state."),
     Command("verify", "keystone.commands.verify:verify", "Check mesh, cluster and names against the settings."),
     Command("kubeconfig", "keystone.commands.kubeconfig:kubeconfig", "Print the kubeconfig, or merge it into yours."),
     Command("doctor", "keystone.commands.doctor:doctor", "Look at this machine: tools, disk, variables, certificates."),
@@ -60,7 +61,11 @@ def application(arguments: Sequence[str]) -> typer.Typer:
     wanted = next((word for word in arguments if not word.startswith("-")), "")
     for command in COMMANDS:
         if command.name == wanted:
-            app.command(command.name)(command.function())
+            function = command.function()
+            if isinstance(function, typer.Typer):
+                app.add_typer(function, name=command.name)
+            else:
+                app.command(command.name)(function)
         else:
             app.command(command.name, help=command.help)(_elsewhere)
     return app

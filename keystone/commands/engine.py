@@ -1,9 +1,12 @@
 """`keystone up`, `preview`, `destroy` and `refresh`: the engine's runs, made safe for a run without a person."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from keystone.checks.around import Around
 
 Stack = Annotated[
     str, typer.Option("--stack", "-s", envvar="KEYSTONE_STACK", help="The stack, as in Pulumi.STACK.yaml.")
@@ -24,6 +27,7 @@ def _run(
     targets: list[str] | None = None,
     packs: list[str] | None = None,
     expect_no_changes: bool = False,
+    checks: "Around | None" = None,
 ) -> None:
     from keystone.engine import Run, execute
 
@@ -37,6 +41,8 @@ def _run(
             targets=tuple(targets or ()),
             policy_packs=tuple(packs or ()),
             expect_no_changes=expect_no_changes,
+            before=checks.owned if checks else None,
+            heard=checks.heard if checks else None,
         )
     )
     for line in reporter.results():
@@ -48,7 +54,10 @@ def up(
     stack: Stack = "dev", limit: Limit = 0, verbose: Verbose = False, target: Target = None, policy_pack: Pack = None
 ) -> None:
     """Make the cluster as the stack file says."""
-    _run("up", stack, limit, verbose, target, policy_pack)
+    from keystone.checks.around import around
+
+    with around(stack, Path.cwd()) as checks:
+        _run("up", stack, limit, verbose, target, policy_pack, checks=checks)
     from keystone.commands.doctor import kubeconfig_finding
 
     finding = kubeconfig_finding(stack)

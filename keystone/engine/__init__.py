@@ -13,7 +13,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
@@ -40,6 +40,9 @@ class Run:
     targets: tuple[str, ...] = ()
     expect_no_changes: bool = False
     policy_packs: tuple[str, ...] = ()
+    # Called with the state before anything is touched, and with each event: the checks around an update.
+    before: Callable[[state.State], None] | None = None
+    heard: Callable[[str], None] | None = None
 
     @property
     def seconds(self) -> float:
@@ -80,7 +83,11 @@ def execute(run: Run, reporter: Reporter | None = None) -> Reporter:
             f"Make it with `keystone init {run.stack}`, or name another stack",
         )
     state.release(run.stack, run.project, reporter.line)
-    held = state.load(run.stack, run.project, create=run.verb in ("up", "preview"))
+    held = state.load(run.stack, run.project, create=False)
+    if run.before is not None:
+        run.before(held)
+    if not held.exists and run.verb in ("up", "preview"):
+        held = state.load(run.stack, run.project, create=True)
     if not held.exists:
         reporter.line(f"Stack {run.stack} has no state: nothing to do")
         return reporter
@@ -219,6 +226,8 @@ def _watch(
             return reason
         if line.strip():
             _feed(line, reporter, said)
+            if run.heard is not None:
+                run.heard(line)
         reporter.tick()
         if reason is None and caught:
             reason = KeystoneError(f"pulumi {run.verb}", "stopped by you", "Run it again: it goes on from here")

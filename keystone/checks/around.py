@@ -1,0 +1,186 @@
+"""The checks around `keystone up`: network and ownership before anything is touched, secrets at its end."""
+
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from keystone.checks import network, ownership
+from keystone.checks.findings import ChecksFailed, Finding, require
+from keystone.checks.ownership import Inventory, hostlayer
+from keystone.engine import process
+from keystone.engine.state import State
+from keystone.errors import KeystoneError
+from keystone.settings import Settings, read, stackfile
+
+_DEBUG = ('"severity":"debug"', '"severity": "debug"')
+_GITOPS_KINDS = ("kustomize.toolkit.fluxcd.io/", "argoproj.io/")
+
+
+def own_folder(settings: Settings, project: Path) -> Path | None:
+    """The folder of the user's GitOps repository, where that is this very project."""
+    repository = settings.gitops.repository
+    if repository is None:
+        return None
+    folder = project / repository.path
+    return folder if folder.is_dir() and folder.resolve() != project.resolve() else None
+
+
+def of_network(stack: str, project: Path) -> list[Finding]:
+    """The network's findings for a stack and its own manifests."""
+    try:
+        folder = own_folder(read(stack, project), project)
+    except KeystoneError:
+        folder = None  # the check itself says what is wrong with the settings
+    return network.check(stack, project, [folder] if folder else [])
+
+
+def of_ownership(stack: str, project: Path, resources: list[dict[str, Any]]) -> list[Finding]:
+    """The conflicts among the stack's state, the host layer and the project's own manifests."""
+    settings = read(stack, project)
+    inventory = Inventory(project)
+    inventory.claims += hostlayer.claims(settings)
+    inventory.add_pulumi(list[Mapping[str, Any]](resources), "state")
+    followed = any(
+        str(one.get("type", "")).startswith(f"kubernetes:{kind}") for one in resources for kind in _GITOPS_KINDS
+    )
+    if not followed and (folder := own_folder(settings, project)) is not None:
+        inventory.add(f"{settings.gitops.engine}:{folder}")
+    return inventory.findings()
+
+
+def exported(stack: str, project: Path) -> bytes:
+    """The state as the backend has it, with its secrets encrypted; empty when there is none."""
+    try:
+        return process.quick(["stack", "export", "--stack", stack], project).encode()
+    except KeystoneError as error:
+        if "no stack named" in error.problem:
+            return b""
+        raise
+
+
+class _Background:
+    """A function that runs while others do; its error comes out where its value is asked for."""
+
+    def __init__(self, function: Callable[[], bytes]) -> None:
+        self._value = b""
+        self._error: KeystoneError | None = None
+        self._thread = threading.Thread(target=self._run, args=(function,), daemon=True)
+        self._thread.start()
+
+    def _run(self, function: Callable[[], bytes]) -> None:
+        try:
+            self._value = function()
+        except KeystoneError as error:
+            self._error = error
+
+    def value(self) -> bytes:
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+
+def of_secrets(
+    stack: str,
+    project: Path,
+    paths: list[Path] | None = None,
+    events: bytes = b"",
+    state: Path | None = None,
+) -> tuple[list[Finding], list[str], int]:
+    """The secrets that leaked, the names of those that are too short to look for, and how many places were searched.
+
+    Looks into the exported state (or `state`, a file of it), the event log, logs, facts, the git tree and `paths`.
+    Raises KeystoneError when the secrets cannot be decrypted or a place cannot be read.
+    """
+    from keystone.checks.secrets import Place, Scanner, allowances, material, places
+    from keystone.identities import Identities
+    from keystone.root_secret import config_secrets
+
+    settings = read(stack, project)
+    # Decrypting takes as long as exporting: both at once.
+    export = _Background(lambda: exported(stack, project)) if state is None else None
+    values = config_secrets(stack, project)
+    root = values.pop(f"{stackfile.NAMESPACE}:{stackfile.ROOT_SECRET}")
+    secrets = [*material.derived(settings, Identities(root, settings.cluster.name)), *material.configured(values)]
+    scanner = Scanner(secrets, allowances(project))
+    searched = [*places.usual(stack, project), *places.git_tree(project), *places.of_paths(paths or [])]
+    searched += [Place("event log", events)] if events else []
+    document = export.value() if export is not None else places.of_file(state).data if state is not None else b""
+    searched += [Place(places.STATE, document)] if document else []
+    return scanner.scan(searched), scanner.unsearchable, len(searched)
+
+
+class Around:
+    """The checks of one update."""
+
+    def __init__(self, stack: str, project: Path) -> None:
+        self._stack = stack
+        self._project = project
+        self._events: list[str] = []
+        # A project without Keystone's settings (plain Pulumi) has nothing to be checked.
+        file = stackfile.path_of(stack, project)
+        self._ours = file.exists() and bool(stackfile.settings_of(_config(stack, project)))
+
+    def before(self) -> None:
+        """The network's settings. Raises ChecksFailed."""
+        if self._ours:
+            require("network", of_network(self._stack, self._project))
+
+    def owned(self, held: State) -> None:
+        """The owners of what the state holds. Raises ChecksFailed."""
+        if self._ours:
+            require("ownership", of_ownership(self._stack, self._project, held.resources))
+
+    def heard(self, line: str) -> None:
+        """One event of the engine. Debug events go nowhere, so that they cannot leak."""
+        if self._ours and not any(mark in line for mark in _DEBUG):
+            self._events.append(line)
+
+    def after(self) -> None:
+        """The secrets, wherever the update may have left them. Raises ChecksFailed."""
+        if not self._ours:
+            return
+        found, short, _ = of_secrets(self._stack, self._project, events="".join(self._events).encode())
+        for name in short:
+            print(f"warning: check secrets: {name} is too short to be searched for", file=sys.stderr)
+        require("secrets", found)
+
+
+def _config(stack: str, project: Path) -> dict[str, Any]:
+    try:
+        return stackfile.config_of(stack, project)
+    except KeystoneError:
+        return {}  # the run itself says so
+
+
+@contextmanager
+def around(stack: str, project: Path) -> Iterator[Around]:
+    """Check, let the update run, check again: also after one that failed, whose own error then comes last."""
+    checks = Around(stack, project)
+    checks.before()
+    try:
+        yield checks
+    except KeystoneError as error:
+        if not isinstance(error, ChecksFailed):
+            try:
+                checks.after()
+            except KeystoneError as leaked:
+                print(leaked, file=sys.stderr)
+        raise
+    checks.after()
+
+
+def sources_of(given: list[str]) -> list[str]:
+    """Sources as a user gives them. Raises KeystoneError for a word before the colon that is none of the known ones."""
+    for one in given:
+        word, colon, _ = one.partition(":")
+        if colon and word not in ownership.KINDS and not Path(one).exists():
+            raise KeystoneError(
+                one,
+                f"{word!r} is not a kind of source",
+                f"Write {', '.join(f'{kind}:PATH' for kind in ownership.KINDS)}",
+            )
+    return given
