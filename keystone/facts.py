@@ -8,13 +8,14 @@ import hashlib
 import json
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pydantic.alias_generators import to_camel
 
 from keystone.addressing import nth
+from keystone.charts.network import INGRESS_POOL
 from keystone.errors import KeystoneError
 from keystone.identities import disk_guid
 from keystone.settings import Settings
@@ -67,6 +68,8 @@ class NetworkSection:
     encryption: str
     load_balancer: str
     gateway: str
+    gateway_address: str | None
+    """Where the gateway answers, for edges: the first address of its pool; None without that pool."""
     service_mesh: str
 
 
@@ -185,6 +188,7 @@ def cluster_facts(settings: Settings, stack: str) -> ClusterFacts:
             encryption=network.encryption,
             load_balancer=network.load_balancer.provider,
             gateway=network.gateway,
+            gateway_address=str(pool.first) if (pool := network.load_balancer.pools.get(INGRESS_POOL)) else None,
             service_mesh=network.service_mesh,
         ),
         mesh=MeshSection(

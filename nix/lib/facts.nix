@@ -136,6 +136,7 @@ let
         "cilium"
         "nginx"
       ];
+      gatewayAddress = nullOr address;
       serviceMesh = oneOf [
         "none"
         "cilium"

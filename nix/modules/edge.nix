@@ -4,7 +4,7 @@
 { config, lib, ... }:
 let
   cfg = config.keystone.edge;
-  inherit (config.keystone) host;
+  inherit (config.keystone) host network;
   isEdge = host.role == "edge";
   backend = name: b: "  server ${name} ${b.address}:${toString b.port} check inter 2s fall 3 rise 2${
     lib.optionalString b.backup " backup"
@@ -63,7 +63,8 @@ in
           };
         }
       );
-      default = { };
+      default = lib.optionalAttrs (network.gatewayAddress != null) { gateway.address = network.gatewayAddress; };
+      defaultText = lib.literalExpression "{ gateway.address = network.gatewayAddress; }";
       example = {
         home.address = "192.168.1.200";
         cloud = {
@@ -85,7 +86,7 @@ in
     assertions = [
       {
         assertion = cfg.backends != { };
-        message = "${host.name}: keystone.edge.backends is empty, so the edge would refuse every connection. Name a gateway in nix/hosts/${config.keystone.stack}-${host.name}.nix.";
+        message = "${host.name}: keystone.edge.backends is empty, so the edge would refuse every connection. Give network.loadBalancer.pools an ingress pool, or name a gateway in nix/hosts/${config.keystone.stack}-${host.name}.nix.";
       }
       {
         assertion = cfg.backends != { } -> lib.any (b: !b.backup) (lib.attrValues cfg.backends);

@@ -103,6 +103,9 @@ in
         "cilium"
         "nginx"
       ]) "cilium" "Gateway for traffic from outside.";
+      gatewayAddress =
+        fact (types.nullOr address) "192.168.1.200"
+          "Address of the gateway in its pool, to which edges pass connections; null without a pool.";
       serviceMesh = fact (types.enum [
         "none"
         "cilium"

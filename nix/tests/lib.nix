@@ -27,6 +27,7 @@ let
       encryption = "wireguard";
       loadBalancer = "metallb";
       gateway = "traefik";
+      gatewayAddress = null;
       serviceMesh = "none";
     };
     mesh = {

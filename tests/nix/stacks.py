@@ -72,7 +72,9 @@ DOCUMENTS: dict[str, dict[str, Any]] = {
             "w1": host(11),
             "c1": host(21, site="cloud", remote=True),
             "c2": host(22, site="cloud", remote=True, unlock="remote", layout="ext4-luks"),
+            "door": host(12, "edge", "vps", remote=True, unlock="remote", layout="ext4-luks"),
         },
+        network={"loadBalancer": {"pools": {"ingress": "192.168.10.200-192.168.10.209"}}},
         mesh={"serverUrl": "https://mesh.example.org", "domain": "mesh.internal", "routes": _LAN},
     ),
     # the control plane on a rented machine, workers and an edge

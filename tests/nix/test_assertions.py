@@ -184,7 +184,7 @@ CASES: list[tuple[str, str, str]] = [
     (
         "vps-door",
         module(f"keystone.edge.backends = {FORCE} {{ }};"),
-        "door: keystone.edge.backends is empty, so the edge would refuse every connection. Name a gateway in",
+        "door: keystone.edge.backends is empty, so the edge would refuse every connection. Give network.loadBalancer",
     ),
     (
         "vps-door",

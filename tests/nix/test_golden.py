@@ -325,6 +325,14 @@ def test_the_edge_passes_known_names_through_and_checks_its_gateways(flake: Flak
     assert flake.host("vps-door", "c: c.config.services.k3s.enable") is False
 
 
+def test_an_edge_without_a_host_file_passes_to_the_clusters_gateway(flake: Flake):
+    text = flake.host("home-cloud-door", "c: c.config.services.haproxy.config")
+    assert "server gateway 192.168.10.200:443 check inter 2s fall 3 rise 2" in text
+    assert "acl known" not in text
+    script = flake.host("home-cloud-door", "c: c.config.systemd.services.keystone-mesh-settings.script")
+    assert "--accept-routes=true" in script
+
+
 def test_only_the_primer_saves_the_meshs_database(flake: Flake):
     script = flake.host("dev-primer", "c: c.config.systemd.services.headscale-backup.script")
     assert ".backup" in script
