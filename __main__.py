@@ -9,7 +9,7 @@ from components.host import Host, HostArgs
 from components.machine_command import Machine
 from components.mesh_network import MeshNetwork, MeshNetworkArgs
 from components.primer import Primer, PrimerArgs
-from keystone import facts
+from keystone import facts, outputs
 from keystone.errors import KeystoneError
 from keystone.settings import Secrets, Settings, load
 
@@ -66,9 +66,9 @@ class Program:
             ClusterBaseArgs(settings=settings, nodes=mesh.nodes, joins=mesh.joins),
             opts=pulumi.ResourceOptions(providers=[kubernetes]),
         )
-        pulumi.export("apiEndpoint", cluster.api.endpoint)
+        for output, value in outputs.plain(settings, self.stack).items():
+            pulumi.export(output, value)
         pulumi.export("kubeconfig", primer.kubeconfig)
-        pulumi.export("meshUrl", settings.mesh.server_url)
         pulumi.export(
             "nodes",
             {

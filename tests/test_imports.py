@@ -24,7 +24,8 @@ ALLOWED: dict[str, set[str]] = {
     "versions": set(),
 }
 TOOLCHAIN_USERS = {"keystone/commands/doctor.py"}
-PULUMI_USERS = {"keystone/settings/__init__.py"}
+# outputs.py names its types only; a test of its own holds that.
+PULUMI_USERS = {"keystone/settings/__init__.py", "keystone/outputs.py"}
 POLICY_OWN = {path.stem for path in (PROJECT / "policy").iterdir() if path.is_dir() or path.suffix == ".py"}
 
 

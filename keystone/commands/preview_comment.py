@@ -7,38 +7,47 @@ from typing import Annotated
 import typer
 
 Stack = Annotated[str, typer.Option("--stack", "-s", envvar="KEYSTONE_STACK", help="The stack of the preview.")]
-Source = Annotated[str, typer.Option("--from", help="A file with the preview's output; - is standard input.")]
+Source = Annotated[
+    str, typer.Option("--from", help="A file with the output of `pulumi preview --json`, or - for standard input.")
+]
 Base = Annotated[
     Path | None, typer.Option("--base", help="A checkout of the pull request's base: tells switch from reboot by Nix.")
 ]
 Commit = Annotated[str, typer.Option("--commit", envvar="KEYSTONE_COMMIT", help="The commit, for the last line.")]
 Request = Annotated[int | None, typer.Option("--pull-request", help="Write it there, in place of the last one.")]
-Drift = Annotated[bool, typer.Option("--drift", help="It is the output of `pulumi refresh --preview-only --json`.")]
+Drift = Annotated[bool, typer.Option("--drift", help="Refresh instead of previewing: what was changed elsewhere.")]
 Issue = Annotated[bool, typer.Option("--issue", help="With --drift: open an issue, or close it when nothing drifted.")]
 
 
 def preview_comment(
     stack: Stack = "dev",
-    source: Source = "-",
+    source: Source = "",
     base: Base = None,
     commit: Commit = "",
     pull_request: Request = None,
     drift: Drift = False,
     issue: Issue = False,
 ) -> None:
-    """Write a preview as a comment: what is replaced and deleted, machines, policies, costs. Shows no value.
+    """Preview a stack and write the result as a comment: what is lost, machines, policies, costs. Shows no value.
 
-    Give it a pipe, not a file: the engine's stream may hold secrets that this command drops.
+    The engine's output stays in memory, since its debug messages hold secrets. Fails when the preview did.
     """
     from keystone.errors import KeystoneError
     from keystone.github import GitHub
     from keystone.preview_comment import Reboots, Subject, read, render
     from keystone.preview_comment.plan import Message, Plan
+    from keystone.preview_comment.run import output
 
     subject = Subject(stack=stack, drift=drift, commit=commit)
     fault: KeystoneError | None = None
     try:
-        text = sys.stdin.read() if source == "-" else Path(source).read_text()
+        match source:
+            case "":
+                text = output(stack, Path.cwd(), drift=drift)
+            case "-":
+                text = sys.stdin.read()
+            case _:
+                text = Path(source).read_text()
         plan = read(text)
     except OSError as error:
         raise KeystoneError(source, error.strerror or "cannot be read", "Give a file that is there, or -") from None
@@ -57,3 +66,7 @@ def preview_comment(
             typer.echo(hub.settle(subject.marker, body) or "no drift", err=True)
     if fault:
         raise fault
+    if plan.failed:
+        raise KeystoneError(
+            f"{'refresh' if drift else 'preview'} of {stack}", "failed or was refused", "The comment says why"
+        )
