@@ -33,7 +33,7 @@ def flake(nix: Callable[[str], Any], tmp_path_factory: pytest.TempPathFactory) -
     scratch = tmp_path_factory.mktemp("nix")
     files: dict[str, bytes] = {}
     secrets = []
-    for stack in stacks.DOCUMENTS:
+    for stack in stacks.ALL:
         files |= stacks.rendered(stack)
         for name, entry in stacks.settings(stack).hosts.items():
             secrets += [f"secrets/{stack}/{name}/{secret}.age" for secret in agefiles.SECRETS_BY_ROLE[entry.role]]

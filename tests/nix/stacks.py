@@ -6,7 +6,8 @@ Facts come from the program's own renderer, so no second copy of them can go sta
 from typing import Any
 
 from keystone import facts
-from keystone.settings import Settings, parse
+from keystone.settings import Settings, parse, read
+from tests.nix.evaluator import PROJECT
 
 SITES: dict[str, Any] = {
     "home": {
@@ -133,8 +134,13 @@ HOST_FILES = {
 }
 
 
+# The stack files that users begin with: examples/**/Pulumi.STACK.yaml.
+EXAMPLES = {file.name.split(".")[1]: file.parent for file in sorted(PROJECT.glob("examples/**/Pulumi.*.yaml"))}
+ALL = [*DOCUMENTS, *EXAMPLES]
+
+
 def settings(stack: str) -> Settings:
-    return parse(DOCUMENTS[stack])
+    return read(stack, EXAMPLES[stack]) if stack in EXAMPLES else parse(DOCUMENTS[stack])
 
 
 def rendered(stack: str) -> dict[str, bytes]:
@@ -144,4 +150,4 @@ def rendered(stack: str) -> dict[str, bytes]:
 
 def hosts() -> list[str]:
     """Every host of every stack, STACK-HOST."""
-    return [f"{stack}-{name}" for stack, entry in DOCUMENTS.items() for name in sorted(entry["hosts"])]
+    return [f"{stack}-{name}" for stack in ALL for name in sorted(settings(stack).hosts)]

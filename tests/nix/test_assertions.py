@@ -249,7 +249,7 @@ def pattern(message: str) -> Callable[[str], bool]:
     return lambda expected: any(len(part) >= 12 and part[:40].strip() in expected for part in (longest, *parts))
 
 
-@pytest.mark.parametrize("stack", stacks.DOCUMENTS)
+@pytest.mark.parametrize("stack", stacks.ALL)
 def test_no_stack_trips_an_assertion(flake: Flake, stack: str):
-    name = f"{stack}-primer"
-    assert flake.faults(name, "{ }") == []
+    primer, _ = stacks.settings(stack).primer
+    assert flake.faults(f"{stack}-{primer}", "{ }") == []

@@ -25,7 +25,7 @@ def test_checked_in_facts_are_those_of_the_settings(stack: str):
     assert facts.stale(read(stack, PROJECT), stack, PROJECT) == []
 
 
-@pytest.mark.parametrize("stack", [*stacks.DOCUMENTS, *CHECKED_IN])
+@pytest.mark.parametrize("stack", [*stacks.ALL, *CHECKED_IN])
 def test_facts_of_every_stack_are_accepted(nix: Callable[[str], Any], tmp_path: Path, stack: str):
     folder = NIX / "facts" / stack if stack in CHECKED_IN else written(tmp_path, stacks.rendered(stack)) / stack
     accepted = nix(EXPRESSION.format(library=NIX / "lib/facts.nix", folder=folder))
