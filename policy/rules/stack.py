@@ -7,7 +7,9 @@ from judging.kinds import component, custom, sdk
 from judging.resource import Resource, is_map, maps, strings
 from judging.rule import CRITICAL, HIGH, MEDIUM, Finding, Findings, stack_rule
 
+from rules import charts
 from rules.exposure_cloudflare import APPLICATION, TUNNEL_CONFIG
+from rules.safety import SCRATCH, on_loopback
 
 GROUP = sdk("pulumi_aws.autoscaling", "Group")
 TEMPLATE = sdk("pulumi_aws.ec2", "LaunchTemplate")
@@ -24,7 +26,9 @@ STATEFUL = (
     *sdk("pulumi_kubernetes.core.v1", "PersistentVolumeClaim"),
     *sdk("pulumi_kubernetes.apps.v1", "StatefulSet"),
     *sdk("pulumi_aws.efs", "FileSystem"),
+    *charts.CHARTS,
 )
+STATEFUL_CHARTS = ("rook-ceph-cluster",)
 # What a machine of a pool must deal with to come into the mesh: its daemon, or our unit that starts it.
 MESH_WORDS = ("tailscale", "headscale", "keystone-join", "mesh")
 
@@ -139,14 +143,29 @@ def hostname(graph: list[Resource]) -> Findings:
     "A stack that holds data has a backup",
     STATEFUL,
     HIGH,
-    cure="Fill in the section backup of the stack file",
+    cure="Fill in the section backup of the stack file; only what lies behind a loopback address may go without",
     reference="OWASP Top 10 2021, A08",
 )
 def backup(graph: list[Resource]) -> Findings:
     if any(_of(graph, BACKUP)):
         return
     for it in _of(graph, STATEFUL):
+        if it.kind in charts.CHARTS and charts.name(it) not in STATEFUL_CHARTS:
+            continue
+        # A component is where its parts are.
+        parts = [one for one in graph if it in _parents(one)] if it.kind.startswith("keystone:") else [it]
+        known = [one for one in parts if one.kind.startswith(("aws:", "kubernetes:"))]
+        if (known and all(on_loopback(one) for one in known)) or it.at("metadata.namespace") in SCRATCH:
+            continue
         yield Finding("the resource", "without a backup", "what is lost there would be lost for good", it)
+
+
+def _parents(it: Resource) -> list[Resource]:
+    found = []
+    while it.parent is not None:
+        it = it.parent
+        found.append(it)
+    return found
 
 
 @stack_rule(

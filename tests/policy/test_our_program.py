@@ -10,6 +10,7 @@ import pytest
 from judging.resource import read
 from judging.rule import ABSENT, Rule
 
+from keystone.settings import read as read_settings
 from tests import test_program
 from tests.policy import court
 from tests.recording import Engine, plain
@@ -27,6 +28,14 @@ def _recorded(stack: str) -> Engine:
     return test_program._program(stack)
 
 
+def _answering(props: dict[str, Any], endpoint: str) -> dict[str, Any]:
+    """A provider's inputs; the kubeconfig, which recording makes up, leads to the stack's own API."""
+    shown = {key: plain(value) for key, value in props.items()}
+    return (
+        {**shown, "kubeconfig": f"clusters: [{{cluster: {{server: {endpoint}}}}}]"} if "kubeconfig" in shown else shown
+    )
+
+
 @pytest.fixture(params=test_program.STACKS)
 def cases(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> list[court.Case]:
     """The program's resources, parents first, as the engine would describe them."""
@@ -34,6 +43,7 @@ def cases(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> li
     engine = _recorded(request.param)
     pulumi.runtime.set_all_config({})
     providers = {one.name: one.inputs for one in engine.resources if one.kind.startswith("pulumi:providers:")}
+    endpoint = read_settings(request.param, test_program.PROJECT).cluster.api.endpoint
     components = {one.name: one for one in engine.resources if one.kind.startswith("keystone:")}
     made: dict[tuple[str, str], court.Case] = {}
 
@@ -45,7 +55,7 @@ def cases(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> li
             props=one.inputs,
             protect=one.protect,
             provider=one.provider,
-            provider_props={key: plain(value) for key, value in providers.get(one.provider, {}).items()},
+            provider_props=_answering(providers.get(one.provider, {}), endpoint),
             parent=case(parent).urn if parent and parent is not one else "",
             depends_on=tuple(
                 case(other).urn for other in engine.resources if other.name in one.dependencies and other is not one
