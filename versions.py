@@ -49,7 +49,7 @@ INGRESS_NGINX_CHART = "4.15.1"  # renovate: datasource=github-tags depName=kuber
 ISTIO_CHART = "1.30.3"  # renovate: datasource=github-releases depName=istio/istio
 KUBE_PROMETHEUS_CHART = "88.5.3"  # renovate: datasource=helm depName=kube-prometheus-stack registryUrl=https://prometheus-community.github.io/helm-charts
 LOCAL_PATH_CHART = "0.0.33"  # renovate: datasource=github-tags depName=containeroo/helm-charts
-LOKI_CHART = "18.11.0"  # renovate: datasource=helm depName=loki registryUrl=https://grafana-community.github.io/helm-charts
+LOKI_CHART = "18.11.0"  # renovate: datasource=docker depName=ghcr.io/grafana-community/helm-charts/loki
 LONGHORN_CHART = "1.12.1"  # renovate: datasource=helm depName=longhorn registryUrl=https://charts.longhorn.io
 METALLB_CHART = "0.16.1"  # renovate: datasource=helm depName=metallb registryUrl=https://metallb.github.io/metallb
 METRICS_SERVER_CHART = "3.13.0"  # renovate: datasource=helm depName=metrics-server registryUrl=https://kubernetes-sigs.github.io/metrics-server

@@ -6,13 +6,18 @@ one line in TOPICS, such as `storage.releases`.
 
 from collections.abc import Callable, Iterator
 
-from keystone.charts import network, platform, storage
+from keystone.charts import network, observability, platform, storage
 from keystone.charts.release import SYSTEM_NAMESPACES, Opening, PodSecurity, Release, in_order, namespaces
 from keystone.settings import Settings
 
 __all__ = ["SYSTEM_NAMESPACES", "Opening", "PodSecurity", "Release", "in_order", "namespaces", "releases"]
 
-TOPICS: tuple[Callable[[Settings], Iterator[Release]], ...] = (platform.releases, network.releases, storage.releases)
+TOPICS: tuple[Callable[[Settings], Iterator[Release]], ...] = (
+    platform.releases,
+    network.releases,
+    storage.releases,
+    observability.releases,
+)
 
 
 def releases(settings: Settings) -> dict[str, Release]:
