@@ -134,8 +134,12 @@ HOST_FILES = {
 }
 
 
-# The stack files that users begin with: examples/**/Pulumi.STACK.yaml.
-EXAMPLES = {file.name.split(".")[1]: file.parent for file in sorted(PROJECT.glob("examples/**/Pulumi.*.yaml"))}
+# The stack files that users begin with, examples/**/Pulumi.STACK.yaml; other programs' stack files have no cluster.
+EXAMPLES = {
+    file.name.split(".")[1]: file.parent
+    for file in sorted(PROJECT.glob("examples/**/Pulumi.*.yaml"))
+    if "keystone:cluster:" in file.read_text()
+}
 ALL = [*DOCUMENTS, *EXAMPLES]
 
 
