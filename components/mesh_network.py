@@ -54,7 +54,11 @@ class MeshNetwork(pulumi.ComponentResource):
             join = machine_command(
                 f"join-{host}",
                 replace(args.machine, name=host),
-                Line(create=f"join {host}", delete=f"remove {_address(args.settings, host)}"),
+                Line(
+                    create=f"join {host}",
+                    delete=f"remove {_address(args.settings, host)}",
+                    environment={"KEYSTONE_MESH_SSH": _ssh(args.settings, host)},
+                ),
                 pulumi.ResourceOptions(
                     parent=self,
                     depends_on=[args.systems[host], policy],  # the first join finds the routes' approval in force
@@ -74,6 +78,11 @@ class MeshNetwork(pulumi.ComponentResource):
 def _hash(settings: Settings) -> str:
     """Changes when the policy does, so that the command runs again."""
     return hashlib.sha256(mesh_policy.deployed(settings)).hexdigest()
+
+
+def _ssh(settings: Settings, host: str) -> str:
+    """Changes when a host's SSH server in the mesh is to be switched on or off."""
+    return "on" if mesh_policy.admits_ssh(settings, settings.tag_of(host)) else "off"
 
 
 def _address(settings: Settings, name: str) -> str:

@@ -145,6 +145,12 @@ def policy(settings: Settings) -> dict[str, Any]:
     }
 
 
+def admits_ssh(settings: Settings, tag: str) -> bool:
+    """Whether the mesh's own SSH lets anybody into the hosts with this tag: a group without members is nobody."""
+    empty = {f"group:{name}" for name, users in settings.mesh.groups.items() if not users}
+    return any(tag in rule.targets and set(rule.sources) - empty for rule in settings.mesh.ssh.values())
+
+
 def _encoded(document: Mapping[str, Any]) -> bytes:
     return (json.dumps(document, indent=2, sort_keys=True) + "\n").encode()
 

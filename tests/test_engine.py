@@ -123,6 +123,13 @@ def leaders(project: Project) -> list[int]:
     ]
 
 
+def session_of(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return None
+
+
 def wait_for(what: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not what():
@@ -173,12 +180,13 @@ def test_an_update_that_was_killed_is_taken_up_again_without_hand_work(
     os.kill(leader, signal.SIGKILL)
     _, said = running.communicate(timeout=30)
     assert "pulumi up: was killed by signal 9. Run it again: it goes on from here." in said
+    assert not [one for one in psutil.pids() if leader == session_of(one)]
 
     project.resources(slow=(0, ""))
     monkeypatch.setattr(state, "ADOPTED", (*state.ADOPTED, "pulumi-python:"))
     again = project.run("up")
 
-    assert f"of an update that was killed (process {leader}" in again
+    assert f"Removed the state lock of a dead process (process {leader}" in again
     assert "The last update was interrupted; doing again: slow (creating)" in again
     assert "1 created" in again
     assert not project.exported().get("pending_operations")

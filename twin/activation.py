@@ -24,6 +24,11 @@ ALWAYS = frozenset({"sshd"})
 """Units that run on every installed machine, as the machine itself is made of them."""
 
 
+REMOVED = "var/lib/keystone/removed"
+CONDITIONAL = frozenset({"k3s", "tailscaled"})
+"""Units with a condition on that file (nix/modules)."""
+
+
 class Units:
     """The units of one machine; empty until a system was loaded."""
 
@@ -144,6 +149,10 @@ class Units:
         await self._try("headscale")
         await asyncio.gather(*(self._try(unit) for unit in self.names() if unit != "headscale"))
 
+    def removed(self) -> bool:
+        """Whether the machine was taken out of its cluster: its units' condition then keeps them down."""
+        return (self.machine.root / REMOVED).exists()
+
     async def _try(self, unit: str) -> None:
         if unit in self.services:
             with contextlib.suppress(KeystoneError):
@@ -169,6 +178,9 @@ class Units:
         if unit in self.broken:
             raise KeystoneError(unit, self.broken[unit])
         if unit not in self.services:
+            return
+        if unit in CONDITIONAL and self.removed():
+            self.machine.journal(f"{unit}.service was skipped because of an unmet condition check: /{REMOVED} exists")
             return
         async with self._locks.setdefault(unit, asyncio.Lock()):
             if self.services[unit].active():

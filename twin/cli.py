@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from keystone.errors import KeystoneError
+from keystone.hosts.context import sweep
 from twin import control, daemon, env, ports, processes, tools
 from twin.site import Site
 
@@ -123,6 +124,7 @@ def down(stack: Stack = "dev", project: Project = Path()) -> None:
     recorded = processes.records(site.pids)
     shutil.rmtree(site.run, ignore_errors=True)
     shutil.rmtree(site.root, ignore_errors=True)
+    sweep(stack, project)
     with contextlib.suppress(OSError):
         # The folder of all twins; it stays while another stack has one.
         site.root.parent.rmdir()

@@ -37,6 +37,8 @@ T = TypeVar("T")
 MARKER = "etc/keystone/install.json"
 HOST_KEY = "etc/ssh/ssh_host_ed25519_key"
 INITRD_KEY = "etc/ssh/initrd_ssh_host_ed25519_key"
+LOGIN_SHELL = ["systemd-tty-ask-password-agent"]
+"""The initrd's (nix/modules/boot/remote-unlock.nix): a login answers the passphrase prompt."""
 PROFILE = "/nix/var/nix/profiles/system"
 CURRENT = "/run/current-system"
 # Long enough for a client to see the machine go, short enough not to be waited for.
@@ -362,6 +364,8 @@ class Machine:
         except Failed as failed:
             process.stderr.write(f"{failed.text}\n".encode())
             return failed.status
+        if not argv and self.state == "initrd":
+            argv = LOGIN_SHELL
         call = Call(self, argv, process.stdin, process.stdout.write, process.stderr.write)
         status = await commands.run(call) if argv else 0
         self.journal(f"ssh: {line[:300]} -> {status}")

@@ -80,6 +80,10 @@ def preview(
 def destroy(stack: Stack = "dev", limit: Limit = 0, verbose: Verbose = False, target: Target = None) -> None:
     """Take everything down that the stack has made. The stack file stays."""
     _run("destroy", stack, limit, verbose, target)
+    if not target:
+        from keystone.hosts.context import sweep
+
+        sweep(stack, Path.cwd())
 
 
 def refresh(stack: Stack = "dev", limit: Limit = 0, verbose: Verbose = False, target: Target = None) -> None:

@@ -11,6 +11,7 @@ import os
 import queue
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -165,7 +166,9 @@ def _drive(run: Run, reporter: Reporter) -> tuple[int, str]:
         "KEYSTONE_STACK": run.stack,
         "PULUMI_ENABLE_STREAMING_JSON_PREVIEW": "true",
     }
-    with _interrupts() as caught:
+    # The providers leave files there that hold credentials; what our own commands share stays where it is.
+    with _interrupts() as caught, process.temporary_folder() as temporary:
+        environment |= {"TMPDIR": str(temporary), "KEYSTONE_RUNTIME": tempfile.gettempdir()}
         # A session of its own: Ctrl-C reaches pulumi once, from us, and never its plugins behind its back; and if it is
         # killed, what it leaves running can be found by the session's number.
         engine = subprocess.Popen(
@@ -193,6 +196,7 @@ def _drive(run: Run, reporter: Reporter) -> tuple[int, str]:
         finally:
             if engine.poll() is None:
                 _kill(engine)
+            state.end_session(engine.pid, reporter.line)
         readers[1].join(timeout=5)
     if stopped:
         raise stopped
@@ -220,7 +224,8 @@ def _watch(
         try:
             line = events.get(timeout=0.5)
         except queue.Empty:
-            line = ""
+            # A killed engine's children may hold its output open for ever.
+            line = "" if engine.poll() is None else None
         if line is None:
             engine.wait(timeout=60)
             return reason

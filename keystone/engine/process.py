@@ -1,13 +1,19 @@
 """Running the `pulumi` command: found on PATH, standard input closed or given, always under a time limit."""
 
+import contextlib
 import os
 import shutil
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+
+import psutil
 
 from keystone.errors import KeystoneError
 
 QUICK_SECONDS = 120
+TEMPORARY = "keystone-engine-"
 
 
 def binary() -> str:
@@ -21,6 +27,21 @@ def binary() -> str:
 def environment() -> dict[str, str]:
     """The environment for `pulumi`: the caller's, without what makes it talk about itself."""
     return {"PULUMI_SKIP_UPDATE_CHECK": "true", **os.environ}
+
+
+@contextlib.contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A private folder that ends with the block; those that killed runs have left behind end at its beginning."""
+    base = Path(tempfile.gettempdir())
+    for old in base.glob(f"{TEMPORARY}*-*"):
+        pid = old.name.removeprefix(TEMPORARY).partition("-")[0]
+        if old.lstat().st_uid == os.getuid() and pid.isdigit() and not psutil.pid_exists(int(pid)):
+            shutil.rmtree(old, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}{os.getpid()}-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def quick(arguments: list[str], project: Path, given: str | None = None, limit: float = QUICK_SECONDS) -> str:

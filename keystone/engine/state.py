@@ -21,6 +21,8 @@ from keystone.engine import process
 from keystone.errors import KeystoneError
 
 END_SECONDS = 20
+# How long plugins may take to notice by themselves that their engine has gone.
+LINGER_SECONDS = 2
 # Creating one of these a second time adopts what is there: our commands look first, Kubernetes objects are applied
 # by the server, providers and components exist only in the state.
 ADOPTED = ("command:", "kubernetes:", "keystone:", "pulumi:")
@@ -110,6 +112,15 @@ def _end(processes: list[psutil.Process]) -> None:
         except psutil.NoSuchProcess:
             continue
     psutil.wait_procs(stubborn, timeout=END_SECONDS)
+
+
+def end_session(pid: int, say: Callable[[str], None]) -> None:
+    """End what an engine that is gone has left running: `pid` was its number, and it led a session."""
+    left = _session(pid)
+    _, left = psutil.wait_procs(left, timeout=LINGER_SECONDS)
+    if left:
+        say(f"Ending {len(left)} processes that the engine has left running")
+        _end(left)
 
 
 def release(stack: str, project: Path, say: Callable[[str], None]) -> None:

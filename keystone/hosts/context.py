@@ -20,6 +20,8 @@ from keystone.identities import Identities
 from keystone.settings import Host, Settings
 
 LOCK_SECONDS = 3600.0
+RUNTIME = "KEYSTONE_RUNTIME"
+"""Where the engine's driver has our temporary folder; what it runs gets a TMPDIR that ends with the run."""
 
 
 def progress(name: str, text: str) -> None:
@@ -65,10 +67,8 @@ class Context:
 
 def runtime_folder(stack: str) -> Path:
     """This user's folder for locks and short-lived key files, 0700. Raises KeystoneError when another user holds it."""
-    base = Path(tempfile.gettempdir()) / f"keystone-hosts-{os.getuid()}"
-    # Commands run in the project's folder; another clone's stack of the same name is another site.
-    own = base / f"{stack}-{hashlib.sha256(bytes(Path.cwd())).hexdigest()[:10]}"
-    for folder in (base, own):
+    own = _runtime_path(stack, Path.cwd())
+    for folder in (own.parent, own):
         # Not `exist_ok`: that looks again after a collision and fails when the folder has gone in between.
         with suppress(FileExistsError):
             folder.mkdir(mode=0o700)
@@ -76,6 +76,27 @@ def runtime_folder(stack: str) -> Path:
         if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
             raise KeystoneError(str(folder), f"is no folder of ours (user {status.st_uid})", "Remove it and try again")
     return own
+
+
+def _runtime_path(stack: str, project: Path) -> Path:
+    base = Path(os.environ.get(RUNTIME) or tempfile.gettempdir()) / f"keystone-hosts-{os.getuid()}"
+    # Commands run in the project's folder; another clone's stack of the same name is another site.
+    return base / f"{stack}-{hashlib.sha256(bytes(project.resolve())).hexdigest()[:10]}"
+
+
+def sweep(stack: str, project: Path) -> None:
+    """Removes what killed commands have left in the folder of `runtime_folder`; what is in use stays."""
+    own = _runtime_path(stack, project)
+    if own.is_symlink() or not own.is_dir():
+        return
+    for path in own.glob("*.lock"):
+        with suppress(OSError), path.open("rb+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(path.with_suffix(".work"), ignore_errors=True)
+            path.unlink()
+    with suppress(OSError):
+        own.rmdir()
+        own.parent.rmdir()
 
 
 @dataclass(frozen=True)

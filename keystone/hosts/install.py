@@ -21,6 +21,7 @@ KEXEC_SECONDS = 900.0
 INSTALL_SECONDS = 2700.0
 # A server's firmware alone may take five minutes.
 BOOT_SECONDS = 900.0
+UNLOCK_SECONDS = 30.0
 # disko's passwordFile in nix/ names the same path.
 DISK_KEY = "/run/keystone/disk.key"
 INSTALLER_PORT = 22
@@ -131,6 +132,7 @@ class _Install:
                 environment=environment,
                 keep=keep,
                 cwd=self.context.project,
+                show_output=True,
             )
 
         if self.verdict.action is Action.REINSTALL:
@@ -175,6 +177,22 @@ class _Install:
         passphrase = self.context.identities.recovery_passphrase(self.name, self.expected.generation)
         return _private(self.lock.folder / "disk.key", passphrase)
 
+    async def _unlock(self) -> None:
+        """Gives the initrd the passphrase of its disks: nobody else has it yet, and this machine was just installed."""
+        host, generation = self.context.host(self.name), self.expected.generation
+        target = ssh.Target(self.name, str(host.address), host.ssh.initrd_port, "root")
+        identities = self.context.identities
+        pinned = {identities.initrd_host_key(self.name, generation).public: "initrd"}
+        try:
+            async with ssh.dial(target, pinned, identities.operator_key().private) as machine:
+                # A login there is the prompt itself, which wants the end of the line.
+                await machine.login(f"{identities.recovery_passphrase(self.name, generation)}\n", limit=UNLOCK_SECONDS)
+        except ssh.Unreachable as fault:
+            # The initrd ends with the prompt, and takes the session along.
+            progress(self.name, f"its initrd has the passphrase ({fault.problem})")
+            return
+        progress(self.name, "its initrd has the passphrase of the disks")
+
     async def _wait(self, system: str) -> None:
         progress(self.name, "installed; waiting for its own system to answer")
 
@@ -183,6 +201,7 @@ class _Install:
                 return await verify(self.context, self.name)
             except ssh.Unreachable:
                 if await observation.locked(self.context, self.expected):
+                    await self._unlock()
                     raise KeystoneError(
                         str(self.target), "its initrd waits for the disks to be unlocked", self.expected.unlock
                     ) from None

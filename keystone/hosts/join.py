@@ -5,8 +5,9 @@ The mesh key is minted on the Primer, used once, and passed by standard input: i
 
 import json
 
+from keystone import mesh_policy
 from keystone.errors import KeystoneError
-from keystone.hosts import mesh, ssh
+from keystone.hosts import mesh, remove, ssh
 from keystone.hosts.context import Context, host_lock, progress
 
 UP_SECONDS = 90
@@ -29,6 +30,8 @@ async def join(context: Context, name: str) -> dict[str, str | None]:
         else:
             await _forget(controller, name, known)
             seen = await _enter(context, name, tag, machine, controller)
+        allowed = str(mesh_policy.admits_ssh(context.settings, tag)).lower()
+        await machine.run("tailscale", "set", f"--ssh={allowed}", "--accept-risk=lose-ssh")
         node = None
         if name in context.settings.nodes:
             await _start(machine, "k3s")
@@ -42,6 +45,7 @@ async def _start(machine: ssh.Machine, unit: str) -> None:
     """Starts a unit that a removal has stopped; a running one is left alone."""
     if (await machine.run("systemctl", "is-active", unit, check=False)).stdout.strip() != "active":
         progress(machine.target.name, f"starting {unit}")
+        await remove.take_back(machine)
         await machine.run("systemctl", "start", unit, limit=START_SECONDS)
 
 

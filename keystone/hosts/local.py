@@ -37,8 +37,11 @@ async def run(
     environment: Mapping[str, str] | None = None,
     keep: Sequence[int] = (),
     cwd: Path | None = None,
+    show_output: bool = False,
 ) -> str:
     """Runs a program and returns its standard output; its standard error is shown line by line as progress of `name`.
+
+    With `show_output` the standard output is shown likewise, and nothing is returned.
 
     Standard input is closed, so nothing can ask. `keep` are descriptors that the program inherits.
     Raises KeystoneError on a status other than 0 and after `limit` seconds; the whole process group is ended then.
@@ -68,7 +71,8 @@ async def run(
     program = Path(argv[0]).name
     try:
         async with asyncio.timeout(limit):
-            stdout, _ = await asyncio.gather(process.stdout.read(), show(process.stderr))
+            out = show(process.stdout) if show_output else process.stdout.read()
+            stdout, _ = await asyncio.gather(out, show(process.stderr))
             status = await process.wait()
     except TimeoutError:
         raise KeystoneError(
@@ -78,7 +82,7 @@ async def run(
         ) from None
     finally:
         await _end(process)
-    text = stdout.decode(errors="replace")
+    text = (stdout or b"").decode(errors="replace")
     if status != 0:
         raise KeystoneError(
             f"hosts.{name}", f"`{program}` ended with status {status}: {last_line(chr(10).join(said) or text)}"

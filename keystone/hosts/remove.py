@@ -17,6 +17,8 @@ ETCD_SECONDS = 60.0
 STOP_SECONDS = 90.0
 LOGOUT_SECONDS = 20.0
 SERVERS = ("primer", "server")
+# Units with this condition (nix/modules) stay down, so that a reboot does not bring a removed host back.
+MARK = "/var/lib/keystone/removed"
 # docs.k3s.io: k3s removes the etcd member of a node with this annotation and confirms with the other one.
 ETCD_REMOVE = "etcd.k3s.cattle.io/remove=true"
 ETCD_REMOVED = "etcd.k3s.cattle.io/removed-node-name"
@@ -143,9 +145,19 @@ async def stop(context: Context, removed: Removed) -> None:
                 await machine.run("systemctl", "stop", "k3s", limit=STOP_SECONDS)
             await _log_out(machine)
             await machine.run("systemctl", "stop", "tailscaled", limit=STOP_SECONDS)
+            await _mark(machine)
             progress(removed.name, "its services are stopped")
     except KeystoneError as fault:
         progress(removed.name, f"its services were not stopped: {fault.problem}")
+
+
+async def _mark(machine: ssh.Machine) -> None:
+    await machine.run("install", "-D", "-m", "600", "/dev/stdin", MARK, stdin="Taken out of its cluster.\n")
+
+
+async def take_back(machine: ssh.Machine) -> None:
+    """Lets the services of a host start again; nothing where it was not removed."""
+    await machine.run("rm", "-f", MARK)
 
 
 async def log_out(context: Context, removed: Removed) -> None:
@@ -170,6 +182,7 @@ async def stop_primer(context: Context, removed: Removed) -> None:
             async with context.dial_target(removed.target, removed.generation) as machine:
                 for unit in ("k3s", "tailscaled", "headscale"):
                     await machine.run("systemctl", "stop", unit, limit=STOP_SECONDS)
+                await _mark(machine)
             progress(removed.name, "its services are stopped")
         except KeystoneError as fault:
             progress(removed.name, f"its services were not stopped: {fault.problem}")

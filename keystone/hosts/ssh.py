@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import asyncssh
 
@@ -108,12 +108,32 @@ class Machine:
         Raises CommandFailed on another status than 0 (unless `check` is false), Unreachable when the session
         breaks, KeystoneError when `limit` seconds have passed.
         """
-        command = shlex.join(argv)
+        result = await self._run(shlex.join(argv), shlex.join(argv), stdin, limit)
+        if check and result.status != 0:
+            self._raise(shlex.join(argv), result)
+        return result
+
+    async def login(self, stdin: str, limit: float = COMMAND_SECONDS) -> None:
+        """Logs in without a command and gives what the login shell reads; raises as `run` does."""
+        result = await self._run(None, "the login shell", stdin, limit)
+        if result.status not in (0, None):
+            self._raise("the login shell", result)
+
+    def _raise(self, command: str, result: Result) -> NoReturn:
+        ending = f"status {result.status}" if result.status is not None else "a signal"
+        raise CommandFailed(
+            str(self.target),
+            f"`{command}` ended with {ending}: {last_line(result.stderr or result.stdout)}",
+            result.status,
+            result.stderr,
+        )
+
+    async def _run(self, line: str | None, command: str, stdin: str | None, limit: float) -> Result:
         try:
             async with asyncio.timeout(limit):
                 # Without input the far end must see its end at once: a program that reads would wait for ever.
                 source = asyncssh.PIPE if stdin else asyncssh.DEVNULL
-                done = await self._connection.run(command, stdin=source, input=stdin, check=False)
+                done = await self._connection.run(line, stdin=source, input=stdin, check=False)
         except TimeoutError:
             raise KeystoneError(
                 str(self.target), f"`{command}` did not end within {limit:.0f} s", "Look at the machine and try again"
@@ -122,16 +142,7 @@ class Machine:
             raise Unreachable(
                 str(self.target), f"the session broke while `{command}` ran ({_reason(fault)})", "Try again"
             ) from None
-        result = Result(_text(done.stdout), _text(done.stderr), done.exit_status)
-        if check and result.status != 0:
-            ending = f"status {result.status}" if result.status is not None else "a signal"
-            raise CommandFailed(
-                str(self.target),
-                f"`{command}` ended with {ending}: {last_line(result.stderr or result.stdout)}",
-                result.status,
-                result.stderr,
-            )
-        return result
+        return Result(_text(done.stdout), _text(done.stderr), done.exit_status)
 
 
 def _text(value: object) -> str:

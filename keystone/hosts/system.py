@@ -3,7 +3,7 @@
 from contextlib import suppress
 
 from keystone.errors import KeystoneError
-from keystone.hosts import local, ssh
+from keystone.hosts import local, remove, ssh
 from keystone.hosts.context import Context, Lock, host_lock, progress
 from keystone.hosts.install import build, ssh_files
 
@@ -40,6 +40,8 @@ async def system(context: Context, name: str) -> None:
 
 async def _state(context: Context, name: str) -> tuple[str, str]:
     async with context.dial(name) as machine:
+        # The first command of a host that is taken in again, after its install was adopted.
+        await remove.take_back(machine)
         running = await machine.run("readlink", "-f", "/run/current-system")
         profile = await machine.run("readlink", "-f", PROFILE, check=False)
         return running.stdout.strip(), profile.stdout.strip()

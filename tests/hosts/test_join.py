@@ -23,7 +23,7 @@ def listed(*nodes: dict[str, Any]) -> str:
 
 
 NODE = {"id": 7, "given_name": "w1", "node_key": "nodekey:1", "tags": ["tag:agent"], "ip_addresses": ["100.64.0.9"]}
-ACTIVE: Script = {"systemctl is-active": "active\n"}
+ACTIVE: Script = {"systemctl is-active": "active\n", "tailscale set": "", "rm -f": ""}
 CONTROLLER: Script = {
     "headscale nodes list": listed(),
     MINT: json.dumps({"id": 3, "key": KEY}),

@@ -18,7 +18,7 @@ CONTROLLER: Script = {
     "kubectl": "",
     "kubectl get node old --output name": "node/old\n",
 }
-HOST: Script = {"systemctl stop": "", "tailscale logout": ""}
+HOST: Script = {"systemctl stop": "", "tailscale logout": "", "install -D": ""}
 
 
 def gone(name: str = "old", role: str = "agent", address: str = "127.78.5.99") -> Removed:
@@ -53,7 +53,8 @@ def test_its_services_stop_after_the_drain_and_log_out_of_the_mesh() -> None:
     given, removed = context(), gone()
     host = machine(given, removed)
     take(given, removed, installed(given, "primer", CONTROLLER), host)
-    assert host.calls == ["systemctl stop k3s", "tailscale logout", "systemctl stop tailscaled"]
+    mark = "install -D -m 600 /dev/stdin /var/lib/keystone/removed"
+    assert host.calls == ["systemctl stop k3s", "tailscale logout", "systemctl stop tailscaled", mark]
 
 
 def test_a_host_that_is_dead_is_removed_all_the_same(capsys: pytest.CaptureFixture[str]) -> None:
@@ -127,7 +128,9 @@ def test_the_primers_services_stop_last() -> None:
     take(given, removed, controller)
     assert not controller.called("systemctl stop")
     play(lambda: remove.stop_primer(given, removed), controller)
-    assert controller.calls[-3:] == ["systemctl stop k3s", "systemctl stop tailscaled", "systemctl stop headscale"]
+    stops = [call for call in controller.calls if call.startswith("systemctl")]
+    assert stops == ["systemctl stop k3s", "systemctl stop tailscaled", "systemctl stop headscale"]
+    assert controller.calls[-1] == "install -D -m 600 /dev/stdin /var/lib/keystone/removed"
 
 
 def test_a_second_removal_finds_nothing_to_do() -> None:
