@@ -40,7 +40,7 @@ ALERTS = (
         expr="etcd_mvcc_db_total_size_in_bytes / etcd_server_quota_backend_bytes > 0.8",
         minutes=10,
         severity="warning",
-        summary="etcd on {{ $labels.node }} fills {{ $value | humanizePercentage }} of the size at which it refuses writes",
+        summary="etcd on {{ $labels.node }} is at {{ $value | humanizePercentage }} of its limit, where writes end",
     ),
     Alert(
         name="EtcdDiskSlow",
