@@ -67,9 +67,14 @@ pkgs.testers.runNixOSTest {
         services.openssh.enable = true;
         users.users.root.openssh.authorizedKeys.keys = [ lib'.snakeoil.snakeOilEd25519PublicKey ];
         system.nixos.variant_id = "installer";
+        # what the disk script without dependencies calls
         environment.systemPackages = [
-          pkgs.gptfdisk
           pkgs.cryptsetup
+          pkgs.dosfstools
+          pkgs.e2fsprogs
+          pkgs.gptfdisk
+          pkgs.jq
+          pkgs.parted
         ];
         virtualisation.memorySize = 2560;
       };

@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+from pathlib import Path
 from typing import Any
 
 from tests.nix.evaluator import Flake
@@ -106,3 +107,25 @@ def test_no_secret_is_an_argument_or_in_the_documents(flake: Flake):
 
 def test_the_deployer_finds_kubernetes_under_one_name(flake: Flake):
     assert flake.host("kubeadm-w1", "c: c.config.systemd.services.kubelet.aliases") == ["k3s.service"]
+
+
+def test_only_an_interrupted_run_of_ours_is_reset(flake: Flake, tmp_path: Path):
+    """Resetting erases etcd: run the text on a node of somebody else's cluster, and on one of ours."""
+    text = flake.host("kubeadm-primer", "c: c.config.keystone.kubeadm.start")
+    marks, theirs = tmp_path / "keystone", tmp_path / "kubernetes"
+    marks.mkdir()
+    theirs.mkdir()
+    text = text.replace("/var/lib/keystone", str(marks)).replace("/etc/kubernetes", str(theirs))
+    script = f"kubeadm() {{ echo kubeadm $1; }}\n{text}"
+
+    def run() -> tuple[int, str]:
+        done = subprocess.run(["bash", "-euc", script], capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+    assert run() == (0, "")  # a fresh node
+    assert run() == (0, "kubeadm reset\n")  # interrupted
+    (marks / "kubeadm-done.begun").unlink()
+    (theirs / "kubelet.conf").touch()
+    status, said = run()
+    assert status == 1
+    assert "this node belongs to a cluster already" in said

@@ -53,6 +53,12 @@ in
       readOnly = true;
       description = "File that says that this node is part of the cluster.";
     };
+    start = lib.mkOption {
+      type = lib.types.lines;
+      internal = true;
+      readOnly = true;
+      description = "Shell text with which initialising and joining begin: only a run of ours that was interrupted is reset.";
+    };
     documents = lib.mkOption {
       type = lib.types.listOf (lib.types.attrsOf lib.types.anything);
       internal = true;
@@ -132,6 +138,16 @@ in
     };
 
     keystone.kubeadm = {
+      # Resetting erases etcd. A node that has files of kubeadm, but neither mark of ours, is somebody's cluster.
+      start = ''
+        if [ -e ${cfg.marker}.begun ]; then
+          kubeadm reset --force --cri-socket ${cfg.nodeRegistration.criSocket}
+        elif [ -e /etc/kubernetes/kubelet.conf ]; then
+          echo "${host.name}: /etc/kubernetes/kubelet.conf exists, but ${cfg.marker} does not: this node belongs to a cluster already. If it is this one, touch ${cfg.marker}; else run kubeadm reset." >&2
+          exit 1
+        fi
+        touch ${cfg.marker}.begun
+      '';
       nodeRegistration = {
         inherit (host) name taints;
         criSocket = "unix:///run/containerd/containerd.sock";

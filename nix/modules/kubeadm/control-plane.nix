@@ -144,10 +144,7 @@ in
             RuntimeDirectoryMode = "0700";
           };
           script = ''
-            # no marker, yet manifests: an initialisation that was interrupted
-            if [ -e /etc/kubernetes/manifests/kube-apiserver.yaml ]; then
-              kubeadm reset --force --cri-socket ${cfg.nodeRegistration.criSocket}
-            fi
+            ${cfg.start}
             place() {
               install -D -m 0600 "$1" "$2"
             }
@@ -171,7 +168,7 @@ in
             kubeadm init --config "$configuration" --upload-certs ${
               lib.optionalString (!cni.kubeProxy) "--skip-phases addon/kube-proxy"
             }
-            touch ${cfg.marker}
+            mv ${cfg.marker}.begun ${cfg.marker}
           '';
         };
 

@@ -47,9 +47,7 @@ in
         RuntimeDirectoryMode = "0700";
       };
       script = ''
-        if [ -e /etc/kubernetes/kubelet.conf ]; then
-          kubeadm reset --force --cri-socket ${cfg.nodeRegistration.criSocket}
-        fi
+        ${cfg.start}
         agent_token=$(cat ${secret "agent-token"})
         wanted=''${agent_token#K10}
         wanted=''${wanted%%::*}
@@ -100,7 +98,7 @@ in
             }}''
         }' >"$RUNTIME_DIRECTORY/join.yaml"
         kubeadm join --config "$RUNTIME_DIRECTORY/join.yaml"
-        touch ${cfg.marker}
+        mv ${cfg.marker}.begun ${cfg.marker}
       '';
     };
   };
