@@ -16,7 +16,7 @@ from twin.charts import engines, volumes
 from twin.charts.bootstrap import bootstrap
 from twin.charts.cluster import Cluster
 from twin.charts.engines import Engine
-from twin.charts.installer import Failed, Installer
+from twin.charts.installer import Failed, Installer, Wish
 from twin.charts.orders import Orders
 from twin.services.kube import Kube
 
@@ -100,7 +100,7 @@ class ChartController:
     async def _install(self, engine: Engine, thing: Object) -> bool:
         if thing["spec"].get("suspend"):
             return True
-        wish = engine.wish(thing)
+        wish = await self._wish(engine, thing)
         if not wish.chart:  # an application from a repository, which nobody reads here
             await self._cluster.patch_status(thing, engine.ready(thing, wish))
             return True
@@ -124,6 +124,20 @@ class ChartController:
         log.info("%s %s: installed %s %s", engine.kind, wish.release, wish.chart, wish.version)
         return True
 
+    async def _wish(self, engine: Engine, thing: Object) -> Wish:
+        """What is asked for; waits for the source of the chart, as the engine would."""
+        said = False
+        while (source := engine.source(thing) if engine.source else None) is not None:
+            found = await self._cluster.get(source)
+            if found is not None:
+                return engine.wish(thing, found)
+            if engine.waiting and not said:
+                said = True
+                name = f"{source['kind']}/{source['metadata']['namespace']}/{source['metadata']['name']}"
+                await self._cluster.patch_status(thing, engine.waiting(thing, name))
+            await asyncio.sleep(DEPENDENCY_SECONDS)
+        return engine.wish(thing, None)
+
     async def _dependencies(self, engine: Engine, thing: Object) -> None:
         """Wait until all that the object depends on is ready; says what it waits for."""
         namespace, said = thing["metadata"]["namespace"], ""
@@ -136,14 +150,17 @@ class ChartController:
                 await asyncio.sleep(DEPENDENCY_SECONDS)
 
     async def _remove(self, engine: Engine, thing: Object) -> None:
-        finalizers = thing["metadata"].get("finalizers", [])
-        if engine.finalizer not in finalizers:
-            return
-        wish = engine.wish(thing)
+        source = engine.source(thing) if engine.source else None
+        wish = engine.wish(thing, await self._cluster.get(source) if source else None)
         if wish.chart:
             await self._installer.uninstall(wish)
-        left = [one for one in finalizers if one != engine.finalizer]
-        await self._cluster.patch(thing, {"metadata": {"finalizers": left}})
+        # As it is now: the garbage collector takes finalizers of its own off meanwhile, and none may come back.
+        now = await self._cluster.get(thing)
+        if now is None or engine.finalizer not in now["metadata"].get("finalizers", []):
+            return
+        left = [one for one in now["metadata"]["finalizers"] if one != engine.finalizer]
+        version = now["metadata"]["resourceVersion"]
+        await self._cluster.patch(thing, {"metadata": {"finalizers": left, "resourceVersion": version}})
         log.info("%s %s: removed", engine.kind, wish.release)
 
     async def _tell(self, engine: Engine, thing: Object, kind: str, reason: str, message: str) -> None:

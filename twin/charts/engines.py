@@ -39,11 +39,13 @@ class Engine:
     kind: str
     finalizer: str
     reporter: str
-    wish: Callable[[Object], Wish]
+    wish: Callable[[Object, Object | None], Wish]
+    """From the object, and from its source if it is one of those that name the chart."""
     progressing: Callable[[Object, Wish], Object]
     ready: Callable[[Object, Wish], Object]
     failed: Callable[[Object, Wish, str], Object]
     waiting: Callable[[Object, str], Object] | None = None
+    source: Callable[[Object], Object | None] | None = None
     is_ready: Callable[[Object], bool] = lambda _thing: False
     reasons: tuple[str, str] = ("InstallSucceeded", "InstallFailed")
 
@@ -69,10 +71,22 @@ def _conditions(thing: Object, *entries: tuple[str, str, str, str]) -> Object:
     }
 
 
-def _flux_wish(thing: Object) -> Wish:
+def _flux_source(thing: Object) -> Object:
+    spec = thing["spec"]
+    named = spec.get("chartRef") or spec["chart"]["spec"]["sourceRef"]
+    namespace = named.get("namespace", thing["metadata"]["namespace"])
+    return {
+        "apiVersion": "source.toolkit.fluxcd.io/v1",
+        "kind": named["kind"],
+        "metadata": {"name": named["name"], "namespace": namespace},
+    }
+
+
+def _flux_wish(thing: Object, source: Object | None) -> Wish:
     spec = thing["spec"]
     if "chartRef" in spec:
-        chart, version = spec["chartRef"]["name"], ""
+        repository = source["spec"] if source else {"url": spec["chartRef"]["name"]}
+        chart, version = repository["url"].rpartition("/")[2], repository.get("ref", {}).get("tag", "")
     else:
         chart, version = spec["chart"]["spec"]["chart"], spec["chart"]["spec"].get("version", "*")
     return Wish(
@@ -142,6 +156,7 @@ FLUX = Engine(
     ready=_flux_ready,
     failed=_flux_failed,
     waiting=_flux_waiting,
+    source=_flux_source,
     is_ready=_flux_is_ready,
 )
 
@@ -149,7 +164,7 @@ FLUX = Engine(
 # --- Argo CD ---
 
 
-def _argo_wish(thing: Object) -> Wish:
+def _argo_wish(thing: Object, _source: Object | None) -> Wish:
     spec = thing["spec"]
     source = spec["source"]
     helm = source.get("helm", {})
@@ -204,7 +219,7 @@ ARGO = Engine(
 # --- k3s ---
 
 
-def _k3s_wish(thing: Object) -> Wish:
+def _k3s_wish(thing: Object, _source: Object | None) -> Wish:
     spec = thing["spec"]
     return Wish(
         release=thing["metadata"]["name"],
