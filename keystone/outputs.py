@@ -165,8 +165,8 @@ def _check(version: object) -> None:
 class Reference(Protocol):
     """What a pulumi.StackReference offers; this module imports no Pulumi."""
 
-    def require_output(self, name: "pulumi.Input[str]") -> "pulumi.Output[Any]":
-        """The output of this name."""
+    def get_output(self, name: "pulumi.Input[str]") -> "pulumi.Output[Any]":
+        """The output of this name, or None: an older stack lacks some, and the version says so best."""
         ...
 
 
@@ -185,10 +185,10 @@ class StackOutputs:
     services: "pulumi.Output[Services]"
 
     def __init__(self, reference: Reference) -> None:
-        version = reference.require_output("outputsVersion")
+        version = reference.get_output("outputsVersion")
 
         def checked(name: str, build: Any = lambda value: value) -> "pulumi.Output[Any]":
-            value = reference.require_output(name)
+            value = reference.get_output(name)
 
             def typed(number: Any) -> "pulumi.Output[Any]":
                 _check(int(number) if isinstance(number, float) else number)

@@ -140,9 +140,9 @@ class Reference:
     def __init__(self, values: dict[str, Any]) -> None:
         self.values = values
 
-    def require_output(self, name: pulumi.Input[str]) -> pulumi.Output[Any]:
+    def get_output(self, name: pulumi.Input[str]) -> pulumi.Output[Any]:
         assert isinstance(name, str)
-        value = pulumi.Output.from_input(self.values[name])
+        value = pulumi.Output.from_input(self.values.get(name))
         return pulumi.Output.secret(value) if name in outputs.SECRET else value
 
 
@@ -173,6 +173,15 @@ def test_a_reference_to_a_stack_of_another_version_fails_with_the_cure() -> None
         pulumi.export("url", StackOutputs(Reference({**sample(), "outputsVersion": 2})).mesh_url)
 
     with pytest.raises(KeystoneError, match="the stack has 2, this reader knows 1"):
+        run(build)
+
+
+def test_a_reference_to_a_stack_from_before_the_interface_fails_with_the_cure() -> None:
+    def build() -> None:
+        old = {name: value for name, value in sample().items() if name not in ("outputsVersion", "meshCa")}
+        pulumi.export("url", StackOutputs(Reference(old)).mesh_ca)
+
+    with pytest.raises(KeystoneError, match="the stack has None, this reader knows 1"):
         run(build)
 
 

@@ -201,6 +201,6 @@ class Reporter:
         for name, value in sorted(self.outputs.items()):
             if isinstance(value, dict) and "4dabf18193072939515e22adb298388d" in value:
                 value = "[secret]"
-            text = value if isinstance(value, str) else json.dumps(value)
+            text = " ".join(value.split()) if isinstance(value, str) else json.dumps(value)
             lines.append(f"  {name + ':':<24} {text if len(text) <= 160 else text[:157] + '...'}")
         return lines
