@@ -105,6 +105,10 @@ class Judge(_PolicyAnalyzerServicer):
             self._judge(response, one, it, one.check(it))
         return response
 
+    def Remediate(self, request: Any, _context: Any) -> Any:  # noqa: ARG002 - the protocol names it
+        """Nothing is mended in silence, so nothing has to be read for it."""
+        return proto.RemediateResponse()
+
     def AnalyzeStack(self, request: Any, _context: Any) -> Any:
         response = proto.AnalyzeResponse()
         found = {one.urn: self._resource(one) for one in request.resources}

@@ -1,6 +1,7 @@
 """Encryption of hosts and of the cluster: disks, Secrets, traffic, Ceph, storage classes, object storage."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from judging.kinds import component, custom, sdk
@@ -232,38 +233,58 @@ def chart_storage_class(it: Resource) -> Findings:
             yield from _class(place, one.get("provisioner") or "ebs.csi.aws.com", one.get("parameters"))
 
 
+def _stores(it: Resource) -> Iterator[tuple[str, Any, Any]]:
+    """(path, spec, ingress) of an object store, or of each that the chart makes."""
+    if it.kind not in charts.CHARTS:
+        yield "spec", it.at("spec"), None
+    elif charts.name(it) == "rook-ceph-cluster":
+        path, values = charts.values(it)
+        for index, one in enumerate(values.get("cephObjectStores") or []):
+            yield f"{path}.cephObjectStores.{index}.spec", one.get("spec"), one.get("ingress")
+
+
 @rule(
     "object-store-tls",
-    "Ceph's object storage is served over TLS only",
-    custom("ceph.rook.io/v1", "CephObjectStore"),
+    "Ceph's object storage is served over TLS, or to the cluster's encrypted network alone",
+    (*custom("ceph.rook.io/v1", "CephObjectStore"), *charts.CHARTS),
     HIGH,
-    cure="Set gateway.securePort and gateway.sslCertificateRef, and leave gateway.port out",
+    cure="Set gateway.securePort and gateway.sslCertificateRef, or leave hostNetwork and the ingress out",
     reference="OWASP Top 10 2021, A02",
     guards={
-        "spec.gateway.port": (80,),
+        "spec.gateway": ({"port": 80, "hostNetwork": True}, ABSENT),
         "spec.gateway.securePort": (ABSENT,),
         "spec.gateway.sslCertificateRef": ("", ABSENT),
+        "spec.values.cephObjectStores.0.spec.gateway.hostNetwork": (True,),
+        "spec.values.cephObjectStores.0.ingress": ({"enabled": True},),
     },
 )
 def object_store(it: Resource) -> Findings:
-    port = it.at("spec.gateway.port")
-    if port:
-        yield Finding("spec.gateway.port", show(port), "requests and keys would travel in clear text")
-    for key in ("securePort", "sslCertificateRef"):
-        if not it.at(f"spec.gateway.{key}"):
-            yield Finding(f"spec.gateway.{key}", show(it.at(f"spec.gateway.{key}")), "TLS needs it")
+    for path, spec, ingress in _stores(it):
+        port, secure = read(spec, "gateway.port"), read(spec, "gateway.securePort")
+        if port and is_true(read(spec, "gateway.hostNetwork")):
+            yield Finding(f"{path}.gateway.port", show(port), "on the host's network keys would travel in clear text")
+        if secure and not read(spec, "gateway.sslCertificateRef"):
+            yield Finding(f"{path}.gateway.sslCertificateRef", "not set", "TLS needs it")
+        if not port and not secure:
+            yield Finding(f"{path}.gateway.securePort", "not set", "it must say how it is served")
+        if is_true(read(ingress, "enabled")) and not read(ingress, "tls"):
+            yield Finding(f"{path.removesuffix('.spec')}.ingress.tls", "not set", "keys would travel in clear text")
+
+
+# A Service's name leads nowhere but into the cluster, whose network is encrypted by a rule of its own.
+INSIDE = re.compile(r"^(?:http://)?[a-z0-9-]+\.[a-z0-9-]+\.svc(?:\.cluster\.local)?(?::\d+)?/?$")
 
 
 @rule(
     "loki-tls",
-    "Loki keeps its chunks in object storage over TLS",
+    "Loki keeps its chunks over TLS, or within the cluster's encrypted network",
     charts.CHARTS,
     HIGH,
-    cure="Give loki.storage.s3 an https endpoint and insecure false",
+    cure="Give loki.storage.s3 an https endpoint and insecure false, or the name of a Service of the cluster",
     reference="OWASP Top 10 2021, A02",
     guards={
         "spec.values.loki.storage.s3.insecure": (True, "true"),
-        "spec.values.loki.storage.s3.endpoint": ("http://rook-ceph-rgw-store.rook-ceph.svc",),
+        "spec.values.loki.storage.s3.endpoint": ("http://s3.example.org", "http://192.168.7.10:9000"),
     },
 )
 def loki(it: Resource) -> Findings:
@@ -271,9 +292,11 @@ def loki(it: Resource) -> Findings:
         return
     path, values = charts.values(it)
     for place in ("loki.storage.s3", "loki.storage_config.aws", "loki.structuredConfig.storage_config.aws"):
-        if is_true(read(values, f"{place}.insecure")):
+        endpoint, insecure = read(values, f"{place}.endpoint"), is_true(read(values, f"{place}.insecure"))
+        if isinstance(endpoint, str) and INSIDE.match(endpoint):
+            continue
+        if insecure:
             yield Finding(f"{path}.{place}.insecure", "true", "chunks must travel over TLS")
-        endpoint = read(values, f"{place}.endpoint")
         if isinstance(endpoint, str) and endpoint.startswith("http://"):
             yield Finding(f"{path}.{place}.endpoint", endpoint, "chunks must travel over TLS")
 

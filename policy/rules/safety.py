@@ -1,11 +1,14 @@
 """Nothing is lost by mistake: installs and data are protected, deletions not forced, hosts installed by generation."""
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from judging.kinds import component, custom, sdk
-from judging.resource import Resource, document, is_list, is_loopback, is_map, is_true, strings
+from judging.resource import Resource, document, is_list, is_loopback, is_map, is_true, read, strings
 from judging.rule import ABSENT, CRITICAL, HIGH, MEDIUM, Finding, Findings, rule, show
+
+from rules import charts
 
 COMMAND = sdk("pulumi_command.local", "Command")
 HOST = component("Host")
@@ -131,6 +134,7 @@ def on_loopback(it: Resource) -> bool:
         *sdk("pulumi_aws.s3", "Bucket", "BucketV2"),
         *sdk("pulumi_aws.ecr", "Repository"),
         *custom("ceph.rook.io/v1", "CephCluster", "CephFilesystem", "CephObjectStore"),
+        *charts.CHARTS,
     ),
     HIGH,
     cure="Leave force_destroy, force_delete and cleanupPolicy.confirmation out; keep pools on deletion",
@@ -140,16 +144,38 @@ def on_loopback(it: Resource) -> bool:
         "spec.cleanupPolicy.confirmation": ("yes-really-destroy-data",),
         "spec.preserveFilesystemOnDelete": (False, ABSENT),
         "spec.preservePoolsOnDelete": (False, ABSENT),
+        "spec.values.cephClusterSpec.cleanupPolicy.confirmation": ("yes-really-destroy-data",),
+        "spec.values.cephFileSystems.0.spec.preserveFilesystemOnDelete": (False, ABSENT),
+        "spec.values.cephObjectStores.0.spec.preservePoolsOnDelete": (False, ABSENT),
     },
 )
 def forced(it: Resource) -> Findings:
-    for key in ("forceDestroy", "forceDelete", "spec.cleanupPolicy.confirmation"):
+    for key in ("forceDestroy", "forceDelete"):
         if it.at(key):
             yield Finding(key, show(it.at(key)), "a deletion must fail while there is data")
-    keep = {"CephFilesystem": "spec.preserveFilesystemOnDelete", "CephObjectStore": "spec.preservePoolsOnDelete"}
-    key = keep.get(it.kind.rpartition(":")[2])
-    if key and not is_true(it.at(key)):
-        yield Finding(key, show(it.at(key)), "it must be true")
+    for path, kind, spec in _ceph_parts(it):
+        if confirmed := read(spec, "cleanupPolicy.confirmation"):
+            place = f"{path}.cleanupPolicy.confirmation"
+            yield Finding(place, show(confirmed), "a deletion must fail while there is data")
+        key = KEPT.get(kind)
+        if key and not is_true(read(spec, key)):
+            yield Finding(f"{path}.{key}", show(read(spec, key)), "it must be true")
+
+
+KEPT = {"CephFilesystem": "preserveFilesystemOnDelete", "CephObjectStore": "preservePoolsOnDelete"}
+CHART_PARTS = {"CephFilesystem": "cephFileSystems", "CephObjectStore": "cephObjectStores"}
+
+
+def _ceph_parts(it: Resource) -> Iterator[tuple[str, str, Any]]:
+    """(path, kind, spec) of a Ceph resource, or of each that the chart makes."""
+    if it.kind not in charts.CHARTS:
+        yield "spec", it.kind.rpartition(":")[2], it.at("spec")
+    elif charts.name(it) == "rook-ceph-cluster":
+        path, values = charts.values(it)
+        yield f"{path}.cephClusterSpec", "CephCluster", values.get("cephClusterSpec")
+        for kind, key in CHART_PARTS.items():
+            for index, one in enumerate(values.get(key) or []):
+                yield f"{path}.{key}.{index}.spec", kind, one.get("spec")
 
 
 @rule(
@@ -190,28 +216,6 @@ def versioned(it: Resource) -> Findings:
         yield Finding("versioningConfiguration.status", show(status), "it must be Enabled")
 
 
-@rule(
-    "ceph-replicated",
-    "Ceph keeps more than one copy, on more than one host",
-    custom("ceph.rook.io/v1", "CephBlockPool"),
-    HIGH,
-    cure="Set replicated.size to at least 2 with requireSafeReplicaSize, and failureDomain to host or wider",
-    guards={
-        "spec.replicated.size": (1,),
-        "spec.replicated.requireSafeReplicaSize": (False,),
-        "spec.failureDomain": ("osd",),
-    },
-)
-def replicated(it: Resource) -> Findings:
-    size = it.at("spec.replicated.size")
-    if size is not None and size < 2:
-        yield Finding("spec.replicated.size", show(size), "at least 2")
-    if it.at("spec.replicated.requireSafeReplicaSize") is False:
-        yield Finding("spec.replicated.requireSafeReplicaSize", "false", "it must be true")
-    if it.at("spec.failureDomain") == "osd":
-        yield Finding("spec.failureDomain", "osd", "one host would hold all copies")
-
-
 RULES = (
     host_protected,
     install_protected,
@@ -221,5 +225,4 @@ RULES = (
     forced,
     deletion_protection,
     versioned,
-    replicated,
 )

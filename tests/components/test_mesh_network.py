@@ -80,3 +80,7 @@ def test_no_resource_or_input_holds_a_mesh_key(deploy: Deploy, site: Settings) -
     for resource in deploy(_build(site)).resources:
         assert "hskey" not in str(resource.inputs)
         assert "auth-key" not in str(resource.inputs)
+
+
+def test_the_component_says_what_policies_judge_a_mesh_by(deploy: Deploy, site: Settings) -> None:
+    assert deploy(_build(site)).named("mesh").inputs == {"serverUrl": "https://127.78.5.10:8443"}
