@@ -1,8 +1,9 @@
 """The checks around `keystone up`: network and ownership before anything is touched, secrets at its end."""
 
+import json
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,12 +38,15 @@ def of_network(stack: str, project: Path) -> list[Finding]:
     return network.check(stack, project, [folder] if folder else [])
 
 
-def of_ownership(stack: str, project: Path, resources: list[dict[str, Any]]) -> list[Finding]:
-    """The conflicts among the stack's state, the host layer and the project's own manifests."""
+def of_ownership(stack: str, project: Path, resources: list[dict[str, Any]], place: str = "state") -> list[Finding]:
+    """The conflicts among the stack's resources, the host layer and the project's own manifests.
+
+    `place` says where the resources are from.
+    """
     settings = read(stack, project)
     inventory = Inventory(project)
     inventory.claims += hostlayer.claims(settings)
-    inventory.add_pulumi(list[Mapping[str, Any]](resources), "state")
+    inventory.add_pulumi([*resources], place)
     followed = any(
         str(one.get("type", "")).startswith(f"kubernetes:{kind}") for one in resources for kind in _GITOPS_KINDS
     )
@@ -134,6 +138,12 @@ class Around:
         if self._ours:
             require("ownership", of_ownership(self._stack, self._project, held.resources))
 
+    def planned(self) -> None:
+        """The owners as they would be after the update, by the preview that was heard. Raises ChecksFailed."""
+        resources = [new for line in self._events if (new := _planned(line)) is not None]
+        if self._ours and resources:
+            require("ownership", of_ownership(self._stack, self._project, resources, "the program"))
+
     def heard(self, line: str) -> None:
         """One event of the engine. Debug events go nowhere, so that they cannot leak."""
         if self._ours and not any(mark in line for mark in _DEBUG):
@@ -147,6 +157,16 @@ class Around:
         for name in short:
             print(f"warning: check secrets: {name} is too short to be searched for", file=sys.stderr)
         require("secrets", found)
+
+
+def _planned(line: str) -> dict[str, Any] | None:
+    """The resource that an event of a preview plans; None for any other event."""
+    if '"resourcePreEvent"' not in line:
+        return None
+    try:
+        return json.loads(line)["resourcePreEvent"]["metadata"].get("new")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def _config(stack: str, project: Path) -> dict[str, Any]:

@@ -42,6 +42,7 @@ def _run(
             policy_packs=tuple(packs or ()),
             expect_no_changes=expect_no_changes,
             before=checks.owned if checks else None,
+            planned=checks.planned if checks else None,
             heard=checks.heard if checks else None,
         )
     )

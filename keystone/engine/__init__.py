@@ -41,8 +41,10 @@ class Run:
     targets: tuple[str, ...] = ()
     expect_no_changes: bool = False
     policy_packs: tuple[str, ...] = ()
-    # Called with the state before anything is touched, and with each event: the checks around an update.
+    # The checks around an update: called with the state and, once the plan is known, before anything is touched; and
+    # with each event.
     before: Callable[[state.State], None] | None = None
+    planned: Callable[[], None] | None = None
     heard: Callable[[str], None] | None = None
 
     @property
@@ -98,6 +100,8 @@ def execute(run: Run, reporter: Reporter | None = None) -> Reporter:
         reporter.line(f"warning: {line}")
     if run.verb == "up" and policies.packs(run.project, run.policy_packs):
         _judge(run, reporter)
+        if run.planned is not None:
+            run.planned()
     status, said = _drive(run, reporter)
     if status == 0 and not reporter.failed and not reporter.errors:
         return reporter

@@ -24,6 +24,7 @@ PULUMI = """#!/bin/sh
 echo "$*" >> "$FAKE/calls"
 case "$1 $2" in
 "stack export") cat "$FAKE/state.json" ;;
+"preview "*) cat "$FAKE/plan.jsonl" ;;
 "up "*) cat "$FAKE/events.jsonl"; exit "$(cat "$FAKE/status")" ;;
 *) exit 1 ;;
 esac
@@ -126,6 +127,22 @@ def test_a_second_owner_stops_the_update_before_anything_is_touched(
         "[cni-owner] nix/modules/cni.nix: Helm release kube-system/cilium of the host layer is also installed by "
         "Pulumi resource network (state: network). The network plugin belongs to the host layer"
     )
+
+
+def test_a_second_owner_in_the_plan_stops_the_update_before_it_begins(
+    fake: Fake, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # With a policy pack every update is planned first, and so is a resource that the state does not hold yet.
+    (fake.project / "policy").mkdir()
+    (fake.project / "policy/PulumiPolicy.yaml").write_text("runtime: python\n")
+    event = {
+        "resourcePreEvent": {"metadata": {"op": "create", "urn": own_cilium()["urn"], "type": "x", "new": own_cilium()}}
+    }
+    (fake.folder / "plan.jsonl").write_text(json.dumps(event) + "\n")
+    assert main(["up"]) == 1
+    assert "preview --stack" in fake.calls()
+    assert "up --stack" not in fake.calls()
+    assert "Pulumi resource network (the program: network)" in capsys.readouterr().err
 
 
 def test_a_second_owner_in_the_projects_own_manifests_is_found(fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
