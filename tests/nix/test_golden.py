@@ -288,6 +288,12 @@ def test_the_disk_gets_its_guid_first_and_the_layout_after(flake: Flake):
     }
 
 
+def test_no_machine_swaps(flake: Flake):
+    for host in ("dev-w1", "home-cloud-c2", "kubeadm-w1"):
+        asked = "c: { devices = c.config.swapDevices; zram = c.config.zramSwap.enable; }"
+        assert flake.host(host, asked) == {"devices": [], "zram": False}
+
+
 def test_the_plain_layout_is_ext4_in_luks(flake: Flake):
     root = flake.host("home-cloud-c2", 'c: { inherit (c.config.fileSystems."/") device fsType; }')
     assert root == {"device": "/dev/mapper/crypted", "fsType": "ext4"}

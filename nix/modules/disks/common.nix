@@ -109,7 +109,8 @@ in
       "xhci_pci"
     ];
     services.fstrim.enable = true;
-    zramSwap.enable = true; # no swap partition: Kubernetes and an encrypted disk both do better without
+    # kubelets refuse to start beside swap, and what is swapped out outlives the process
+    swapDevices = lib.mkForce [ ];
     environment.systemPackages = [ pkgs.cryptsetup ];
   };
 }

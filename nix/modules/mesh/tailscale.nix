@@ -47,6 +47,8 @@ in
       disableUpstreamLogging = true;
     };
     systemd.services.tailscaled.unitConfig.ConditionPathExists = [ "!/var/lib/keystone/removed" ];
+    # its rules go where the firewall's are
+    systemd.services.tailscaled.environment.TS_DEBUG_FIREWALL_MODE = "nftables";
     security.pki.certificateFiles = lib.optional (
       mesh.tls == "private" && cfg.authorityFile != null
     ) cfg.authorityFile;
