@@ -29,7 +29,6 @@ PROMTOOL = "0.313.0"  # renovate: datasource=go depName=github.com/prometheus/pr
 AMTOOL = "0.32.0"  # renovate: datasource=go depName=github.com/prometheus/alertmanager
 
 # Where the names of metrics in dashboards and alerts are proven (toolchain/modules/metrics).
-CADVISOR_METRICS = "0.56.2"  # renovate: datasource=go depName=github.com/google/cadvisor
 LOKI_METRICS = "3.7.6"  # renovate: datasource=go depName=github.com/grafana/loki/v3
 BLACKBOX_METRICS = "0.28.0"  # renovate: datasource=go depName=github.com/prometheus/blackbox_exporter
 NODE_METRICS = "1.11.1"  # renovate: datasource=go depName=github.com/prometheus/node_exporter
@@ -59,6 +58,7 @@ ROOK_CHART = "1.20.6"  # renovate: datasource=helm depName=rook-ceph registryUrl
 TRAEFIK_CHART = "41.3.0"  # renovate: datasource=helm depName=traefik registryUrl=https://traefik.github.io/charts
 VPA_CHART = "0.11.0"  # renovate: datasource=helm depName=vertical-pod-autoscaler registryUrl=https://kubernetes.github.io/autoscaler
 BUSYBOX_IMAGE = "1.37.0@sha256:bdf57e528e45e4433820e045b29b4597825a1c9e38353532d90a01445013f82e"  # renovate: datasource=docker depName=docker.io/library/busybox
+CLOUDFLARED_IMAGE = "2026.10.0"  # renovate: datasource=docker depName=cloudflare/cloudflared
 CEPH_IMAGE = "20.2.4"  # renovate: datasource=docker depName=quay.io/ceph/ceph
 
 # The Go modules whose definitions of custom resources the catalogue is proven against (toolchain/modules/crds). Where

@@ -13,6 +13,7 @@ SECRET = "4dabf18193072939515e22adb298388d"
 SECRET_VALUE = "1b47061264138c4ac30d75fd1eb44270"
 """The key by which the wire marks a wrapped value, and the mark of a secret."""
 ROOT_SECRET = "ab" * 32
+TUNNEL_TOKEN = "cloudflare:index/getZeroTrustTunnelCloudflaredToken:getZeroTrustTunnelCloudflaredToken"
 PROJECT, STACK = "keystone", "site"
 
 
@@ -83,6 +84,9 @@ class Engine(mocks.Mocks):
         return f"{args.name}-id", {**args.inputs, **answer}
 
     def call(self, args: mocks.MockCallArgs) -> Any:
+        if args.token == TUNNEL_TOKEN:
+            # The one lookup of the program: what Cloudflare alone knows.
+            return {**args.args, "token": f"token of {args.args['tunnelId']}"}
         raise AssertionError(f"no lookup expected, got {args.token}")
 
     def of(self, kind: type[pulumi.Resource]) -> list[Recorded]:
@@ -96,7 +100,11 @@ class Engine(mocks.Mocks):
 
 
 def answers(kind: str, inputs: dict[str, Any]) -> dict[str, Any]:
-    """What the real provider would add: the standard output of our commands."""
+    """What the real provider would add: the standard output of our commands, what Cloudflare gives out."""
+    if kind == "cloudflare:index/zeroTrustAccessApplication:ZeroTrustAccessApplication":
+        return {"aud": f"audience of {inputs['domain']}"}
+    if kind == "cloudflare:index/zeroTrustAccessServiceToken:ZeroTrustAccessServiceToken":
+        return {"clientId": f"{inputs['name']}.access", "clientSecret": _wrapped("hush")}
     if kind != "command:local:Command":
         return {}
     _, _, line = inputs["create"].partition("keystone.hosts ")

@@ -21,12 +21,13 @@ from keystone.settings.parsing import examine, parse
 from keystone.settings.platform import CertManager, ExternalDns, Platform
 from keystone.settings.root import Settings
 from keystone.settings.storage import Ceph, Storage
-from keystone.settings.tunnel import Hostname, IdentityProvider, ServiceToken, Tunnel
+from keystone.settings.tunnel import Access, Hostname, IdentityProvider, Origin, ServiceToken, Tunnel
 
 if TYPE_CHECKING:
     import pulumi
 
 __all__ = [
+    "Access",
     "AlertRoute",
     "Alerting",
     "Api",
@@ -46,6 +47,7 @@ __all__ = [
     "Mesh",
     "Network",
     "Observability",
+    "Origin",
     "Phase",
     "Platform",
     "Repository",
