@@ -216,7 +216,8 @@ class Run:
         step("Switching system into kexec")
         before = self._boot_id()
         self.must("kexec")
-        # The twin cannot listen on port 22, where the real kexec installer is; its own stays on the machine's port.
+        # The twin cannot listen on port 22, where the real kexec installer is; its own stays on the machine's port, and
+        # who says otherwise waits for ever, as with the real program.
         self.port = self.options.one("--post-kexec-ssh-port", self.port)
         self.host = f"root@{self.host.rpartition('@')[2]}"
         while self._boot_id() in ("", before):

@@ -9,6 +9,7 @@ import os
 import shlex
 import stat
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from keystone.errors import KeystoneError
@@ -23,8 +24,8 @@ INSTALL_SECONDS = 2700.0
 BOOT_SECONDS = 900.0
 UNLOCK_SECONDS = 30.0
 # disko's passwordFile in nix/ names the same path.
+SSH_PORT = 22
 DISK_KEY = "/run/keystone/disk.key"
-INSTALLER_PORT = 22
 
 
 async def install(context: Context, name: str, *, verify_only: bool = False) -> None:
@@ -71,16 +72,20 @@ async def build(context: Context, name: str, output: str) -> str:
     return lines[0]
 
 
-def ssh_files(folder: Path, target: ssh.Target, keys: Sequence[str], operator_key: str) -> tuple[Path, str]:
+def ssh_files(
+    folder: Path, target: ssh.Target, keys: Sequence[str], operator_key: str, *, more_ports: Sequence[int] = ()
+) -> tuple[Path, str]:
     """Writes the operator key, the pinned host keys and a strict `ssh` into a folder of mode 0700.
+
+    The keys are pinned for the target's port and for `more_ports` of its address.
 
     Returns the key's path and a PATH on which that `ssh` is first. nixos-anywhere itself turns host-key checking off
     (nix-community/nixos-anywhere#552), and ssh takes the first value of an option: so a wrapper's options win.
     """
     key_file = _private(folder / "operator_key", operator_key)
     known_hosts = folder / "known_hosts"
-    ports = {target.port, INSTALLER_PORT}
-    names = [target.address if port == INSTALLER_PORT else f"[{target.address}]:{port}" for port in sorted(ports)]
+    ports = {target.port, *more_ports}
+    names = [target.address if port == SSH_PORT else f"[{target.address}]:{port}" for port in sorted(ports)]
     known_hosts.write_text("".join(f"{name} {ssh.public(key)}\n" for key in keys for name in names))
     shims = folder / "bin"
     shims.mkdir(exist_ok=True)
@@ -113,21 +118,26 @@ class _Install:
         disko = await build(self.context, self.name, "diskoScript")
         system = await build(self.context, self.name, "toplevel")
         anywhere = local.find("nixos-anywhere")
+        kexec_port = self.context.host(self.name).ssh.kexec_port
         key_file, path = ssh_files(
-            self.lock.folder, self.target, list(self.keys), self.context.identities.operator_key().private
+            self.lock.folder,
+            self.target,
+            list(self.keys),
+            self.context.identities.operator_key().private,
+            more_ports=[kexec_port],
         )
         argv = [anywhere, "--store-paths", disko, system]
-        argv += ["--target-host", f"{self.target.user}@{self.target.address}", "--ssh-port", str(self.target.port)]
         argv += ["-i", str(key_file), "--extra-files", str(self._extra_files())]
         argv += ["--disk-encryption-keys", DISK_KEY, str(self._disk_key())]
         environment = {"PATH": path, "SSH_AUTH_SOCK": ""}
 
-        async def phases(names: str, limit: float) -> None:
+        async def phases(names: str, limit: float, *options: str) -> None:
+            where = ["--target-host", f"{self.target.user}@{self.target.address}", "--ssh-port", str(self.target.port)]
             # The lock's descriptor goes along: when this process is killed, a surviving install keeps the lock.
             keep = (self.lock.descriptor,)
             await local.run(
                 self.name,
-                [*argv, "--phases", names],
+                [*argv, *where, *options, "--phases", names],
                 limit=limit,
                 environment=environment,
                 keep=keep,
@@ -138,11 +148,14 @@ class _Install:
         if self.verdict.action is Action.REINSTALL:
             await self._retire()
         if self.verdict.running is not None:
-            await phases("kexec", KEXEC_SECONDS)
+            await phases("kexec", KEXEC_SECONDS, "--post-kexec-ssh-port", str(kexec_port))
+            # From here on the machine is what kexec has started: root's, on a port of its own.
+            self.target = replace(self.target, port=kexec_port, user="root")
         await self._mark("--zap-all", "--clear", f"--disk-guid={self.expected.guid(self.expected.generation)}")
         await phases("disko,install", INSTALL_SECONDS)
         await self._mark(f"--disk-guid={self.expected.finished_guid(self.expected.generation)}")
         await phases("reboot", KEXEC_SECONDS)
+        self.target = self.context.target(self.name)
         await self._wait(system)
 
     async def _retire(self) -> None:

@@ -79,6 +79,10 @@ class Ssh(Model):
 
     port: Port = Field(default=22, description="port of the SSH server, in the installer and afterwards")
     user: UserName = Field(default="root", description="user to log in as")
+    kexec_port: Port = Field(
+        default=22,
+        description="port of the installer that kexec starts in place of a running system; nixos-anywhere's is on 22",
+    )
     initrd_port: Port = Field(default=2223, description="port of the SSH server in the initrd, for unlocking the disk")
 
 

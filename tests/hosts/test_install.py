@@ -38,6 +38,7 @@ echo "$@" >> {tmp_path}/anywhere.log
 cat > {tmp_path}/stdin
 command -v ssh > {tmp_path}/ssh.path
 cp "$(command -v ssh)" {tmp_path}/ssh.shim
+cp "$(dirname "$(command -v ssh)")/../known_hosts" {tmp_path}/known_hosts
 while [ $# -gt 0 ]; do
   case "$1" in
     --extra-files) cp -rp "$2/." {tmp_path}/extra; shift;;
@@ -120,13 +121,31 @@ def test_an_empty_machine_is_marked_installed_and_marked_again(tools: Path, monk
     ]
 
 
+def test_what_kexec_has_started_is_spoken_to_on_its_own_port(tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(install, "BOOT_SECONDS", 1.0)
+    monkeypatch.setenv(guard.CONFIRMATION, "w1:w1-disk:2")
+    given = site(tools, installGeneration=2, ssh={"port": 2222, "kexecPort": 2322})
+    old = ours(given)
+    old.key = given.identities.ssh_host_key("w1", 1).private
+    started = Fake("w1", old.address, old.key, {"sgdisk": ""}, port=2322)
+    with pytest.raises(KeystoneError, match="waited 1 s for the installed system"):
+        play(lambda: install.install(given, "w1"), old, started)
+    first, *rest = (line.partition(" --ssh-port ")[2] for line in (tools / "anywhere.log").read_text().splitlines())
+    assert first == "2222 --post-kexec-ssh-port 2322 --phases kexec"
+    assert rest == ["2322 --phases disko,install", "2322 --phases reboot"]
+    assert len(started.calls) == 2
+    assert not old.called("sgdisk")
+    assert "[127.78.5.31]:2322 ssh-ed25519" in (tools / "known_hosts").read_text()
+
+
 def test_what_nixos_anywhere_gets(tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(install, "BOOT_SECONDS", 1.0)
     given = site(tools)
     with pytest.raises(KeystoneError, match="waited"):
         play(lambda: install.install(given, "w1"), live(given))
     line = (tools / "anywhere.log").read_text().splitlines()[0]
-    assert line.startswith(f"--store-paths {DISKO} {SYSTEM} --target-host root@127.78.5.31 --ssh-port 2222 -i ")
+    assert line.startswith(f"--store-paths {DISKO} {SYSTEM} -i ")
+    assert " --target-host root@127.78.5.31 --ssh-port 2222 --phases disko,install" in line
     assert "--disk-encryption-keys /run/keystone/disk.key " in line
     assert (tools / "stdin").read_text() == ""
     passphrase = given.identities.recovery_passphrase("w1", 1)
