@@ -63,7 +63,11 @@ let
 in
 lib.mapAttrs (stack: _: {
   installer = system [
-    (import ./installer.nix { authorizedKeys = readKeys stack; })
+    (import ./installer.nix {
+      authorizedKeys = readKeys stack;
+      # It may boot on any host of the stack, and is looked for on the port of that host.
+      sshPorts = lib.unique ([ 22 ] ++ map (host: host.ssh.port) (lib.attrValues hosts.stacks.${stack}.hosts));
+    })
     { nixpkgs.hostPlatform = "x86_64-linux"; }
   ];
   ec2 = system (

@@ -2,7 +2,7 @@
 # written into the stack file: address, host key and serial numbers.
 {
   authorizedKeys,
-  sshPort ? 22,
+  sshPorts ? [ 22 ],
 }:
 {
   lib,
@@ -35,7 +35,7 @@ in
   boot.supportedFilesystems.zfs = lib.mkForce true;
   services.openssh = {
     enable = true;
-    ports = [ sshPort ];
+    ports = sshPorts;
     settings = {
       PasswordAuthentication = false;
       PermitRootLogin = lib.mkForce "prohibit-password";
