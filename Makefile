@@ -42,11 +42,14 @@ test: .venv/.dev ## all tests, those on a twin too
 	@$(PY) -m toolchain
 	@$(PY) -m pytest
 
-check: .venv/.dev ## format, lint, types, shell files, import directions, rendered files
+check: .venv/.dev ## format, lint, types, shell files, workflows, import directions, rendered files
 	@.venv/bin/ruff format --check --quiet .
 	@.venv/bin/ruff check --quiet .
 	@.venv/bin/pyright
 	@$(if $(SHELL_FILES),.venv/bin/shellcheck $(SHELL_FILES),true)
+	@$(PY) -m toolchain ensure actionlint
+	@PATH="$(CURDIR)/.venv/bin:$$PATH" "$$($(PY) -c 'import toolchain; print(toolchain.bin_dir())')/actionlint"
+	@.venv/bin/zizmor --offline --quiet .github
 	@$(PY) -m pytest tests/test_imports.py tests/test_frame.py tests/test_docs.py
 	@$(KEYSTONE) schema --check
 	@for file in Pulumi.*.yaml; do stack=$${file#Pulumi.}; stack=$${stack%.yaml}; \
