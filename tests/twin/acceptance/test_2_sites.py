@@ -1,0 +1,115 @@
+"""Bad input on a site that is not there yet; then that site, with three servers and an edge, beside the first one."""
+
+import json
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.twin.acceptance.checkout import PYTHON, Argv, Checkout, Done, host
+
+pytestmark = [pytest.mark.twin, pytest.mark.timeout(420)]
+NETWORK = "127.78.9"
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory, short_folder: Path, argv: Argv) -> Iterator[Checkout]:  # noqa: ARG001
+    """Three servers, a worker and an edge; nothing of it is made yet."""
+    hosts = {
+        "primer": host(NETWORK, "primer", 10, "primer"),
+        "s1": host(NETWORK, "s1", 11, "server"),
+        "s2": host(NETWORK, "s2", 12, "server", unlock="remote"),
+        "w1": host(NETWORK, "w1", 13, layout="ext4-luks", unlock="both"),
+        "e1": host(NETWORK, "e1", 14, "edge"),
+    }
+    temporary = short_folder / "o"
+    temporary.mkdir()
+    made = Checkout(tmp_path_factory.mktemp("other") / "keystone", "ha", NETWORK, hosts, temporary)
+    yield made
+    made.twin("down", limit=180)
+
+
+def one_line(done: Done, *texts: str) -> None:
+    """The command failed with one line, which holds these texts."""
+    assert done.status == 1, done.text
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert [text for text in texts if text not in done.stderr] == [], done.stderr
+
+
+def nothing_made(site: Checkout) -> None:
+    """There is no machine, no process and no resource of the site."""
+    assert site.processes() == []
+    assert [path for path in site.temporary.iterdir() if not path.name.startswith("keystone-engine-")] == []
+    assert (site.export()["deployment"] or {}).get("resources", []) == []
+
+
+def test_a_busy_port_is_one_line_and_nothing_is_started(other: Checkout):
+    facts = other.keystone("facts")
+    assert facts.ok, facts.text
+    with socket.socket() as taken:
+        taken.bind((f"{NETWORK}.12", 2222))
+        taken.listen()
+        done = other.twin("up")
+    one_line(done, f"tcp {NETWORK}.12:2222: is taken by", "End that program, or give the stack another twin:network.")
+    nothing_made(other)
+
+
+def test_missing_tools_are_one_line(other: Checkout, tmp_path: Path):
+    done = other.twin("up", environment={**other.environment, "KEYSTONE_TOOLS": str(tmp_path)})
+    one_line(done, "etcd, ", "headscale, tailscaled: not in", "Build the tools with `python -m toolchain`.")
+    no_engine = other.keystone("up", environment={**other.environment, "PATH": "/usr/bin:/bin"})
+    one_line(no_engine, "pulumi: is not on PATH.")
+    nothing_made(other)
+
+
+def test_a_missing_or_wrong_passphrase_is_one_line(other: Checkout):
+    without = {key: value for key, value in other.environment.items() if key != "PULUMI_CONFIG_PASSPHRASE"}
+    for verb in ("preview", "up", "facts"):
+        done = other.keystone(verb, environment=without)
+        one_line(done, "PULUMI_CONFIG_PASSPHRASE: is not set")
+        wrong = other.keystone(verb, environment={**without, "PULUMI_CONFIG_PASSPHRASE": "wrong"})
+        one_line(wrong, "PULUMI_CONFIG_PASSPHRASE: does not decrypt the stack's secrets.")
+    nothing_made(other)
+
+
+def test_a_full_disk_is_one_line(other: Checkout, tmp_path: Path):
+    # A user namespace may mount a tmpfs; where that is forbidden, a limit on files' size stands for the full disk.
+    may_mount = subprocess.run(["unshare", "-rm", "true"], check=False, capture_output=True).returncode == 0
+    twin = other.folder / ".twin"
+    if may_mount and shutil.which("unshare"):
+        small = f'mount -t tmpfs -o size=64m tmpfs "{twin}" && exec {PYTHON} -m twin up --stack ha'
+        done = other.run("unshare", "-rm", "sh", "-c", small, limit=60)
+        one_line(done, "MiB free, the twin needs 2048. Make room.")
+    limited = other.run("sh", "-c", f"ulimit -f 0; trap '' XFSZ; exec {PYTHON} -m keystone facts --stack ha", limit=60)
+    if limited.status:
+        one_line(limited, "File too large")
+    nothing_made(other)
+    assert tmp_path.exists()
+
+
+def test_three_servers_and_an_edge_come_up_beside_the_first_site(site: Checkout, other: Checkout):
+    done = other.up(limit=240)
+    assert "created" in done.stdout
+    verified = other.keystone("verify", "--json", limit=120)
+    assert verified.ok, verified.text
+    checks = json.loads(verified.stdout)["checks"]
+    held = {group: sum(check["group"] == group for check in checks) for group in ("mesh ping", "node ready")}
+    assert held == {"mesh ping": 20, "node ready": 4}
+    assert other.mesh_nodes() == {"primer", "s1", "s2", "w1", "e1"}
+    # Its disks open by passphrase alone, which the installation has typed.
+    assert "initrd: SSH on" in other.log("s2")
+    assert site.status()["running"]
+    assert "no changes" in site.keystone("preview").stdout
+
+
+def test_the_end_of_one_site_leaves_the_other_alone(site: Checkout, other: Checkout):
+    nodes = site.nodes()
+    engine, twin = other.destroy()
+    assert engine.ok, engine.text
+    assert twin.ok, twin.text
+    assert other.processes() == []
+    assert list(other.temporary.iterdir()) == []
+    assert site.nodes() == site.mesh_nodes() == nodes
