@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from keystone.errors import KeystoneError
-from twin import ports, processes
+from twin import clouds, ports, processes
 from twin.control import ControlServer, Say
 from twin.machine import Machine
 from twin.site import Site
@@ -53,6 +53,7 @@ class Twin:
         for name, host in self._hosts(self.site).items():
             self._make(name, host)
         try:
+            await self._start_clouds()
             await asyncio.gather(*(machine.power_on() for machine in self.machines.values()))
             await self._control.start()
         except BaseException:
@@ -67,6 +68,16 @@ class Twin:
         await _power_off([machine for name, machine in self.machines.items() if name != primer])
         await _power_off([machine for name, machine in self.machines.items() if name == primer])
         await self.supervisor.stop()
+
+    async def _start_clouds(self) -> None:
+        """Start the doubles that the stack file asks for and that do not run; stop those that it no longer asks for."""
+        wanted = {spec.name: spec for spec in clouds.specs(self.site)}
+        for name, child in list(self.supervisor.children.items()):
+            if name in clouds.NAMES and (name not in wanted or child.spec.argv != wanted[name].argv):
+                await child.stop()
+        for name, spec in wanted.items():
+            if name not in self.supervisor.children:
+                await self.supervisor.start(spec)
 
     # --- machines ---
 
@@ -101,6 +112,7 @@ class Twin:
         if site is None or site.network != self.site.network:
             raise KeystoneError("twin:network", "was changed while the twin runs", "Run `python -m twin stop` first")
         self.site = site
+        await self._start_clouds()
         for name, host in site.settings.hosts.items():
             old = self.machines.get(name)
             if old is None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from keystone.errors import KeystoneError
+from twin import clouds
 from twin.services import facts
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ def wanted(settings: Settings) -> Iterator[tuple[str, int, bool]]:
     for port in (settings.cluster.api.port, settings.mesh.server_port, *PRIMER_TCP):
         yield str(primer.address), port, False
     yield str(primer.address), facts.STUN_PORT, True
+    for _, address, port in clouds.endpoints(settings):
+        yield address, port, False
 
 
 def check_free(settings: Settings) -> None:
