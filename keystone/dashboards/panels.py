@@ -12,6 +12,7 @@ from grafana_foundation_sdk.models.dashboard import (
     DashboardCursorSync,
     DashboardLinkType,
     DataSourceRef,
+    GridPos,
     Threshold,
     ThresholdsMode,
 )
@@ -65,6 +66,9 @@ class Logs:
 
 
 Panel = Number | Lines | Logs
+WIDTH = 24
+"""Columns of Grafana's grid."""
+SIZES: dict[type[Panel], tuple[int, int]] = {Number: (4, 4), Lines: (12, 8), Logs: (24, 8)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,12 +107,23 @@ def build(page: Page) -> dashboard.Dashboard:
         .tooltip(DashboardCursorSync.CROSSHAIR)
         .link(dashboard.DashboardLink("Keystone").type(DashboardLinkType.DASHBOARDS).tags([TAG]).as_dropdown(True))
     )
-    number = 0
+    number, top = 0, 0
     for row in page.rows:
-        made = made.with_row(dashboard.Row(row.title).id(number := number + 1))
+        made = made.with_row(dashboard.Row(row.title).id(number := number + 1).grid_pos(_place(0, top, (WIDTH, 1))))
+        left, top, lowest = 0, top + 1, top + 1
         for panel in row.panels:
-            made = made.with_panel(_panel(panel).id(number := number + 1))
+            width, height = SIZES[type(panel)]
+            # The SDK's own layout does not break a line before a panel that is too wide for the rest of it.
+            if left + width > WIDTH:
+                left, top = 0, lowest
+            made = made.with_panel(_panel(panel).id(number := number + 1).grid_pos(_place(left, top, (width, height))))
+            left, lowest = left + width, max(lowest, top + height)
+        top = lowest
     return made
+
+
+def _place(x: int, y: int, size: tuple[int, int]) -> GridPos:
+    return GridPos(x=x, y=y, w=size[0], h=size[1])
 
 
 def _panel(panel: Panel) -> stat.Panel | timeseries.Panel | logs_panel.Panel:
@@ -120,7 +135,7 @@ def _panel(panel: Panel) -> stat.Panel | timeseries.Panel | logs_panel.Panel:
 def _number(panel: Number) -> stat.Panel:
     query = prometheus.Dataquery().expr(panel.expr).instant().ref_id("A")
     made = stat.Panel().title(panel.title).description(panel.says).datasource(METRICS).unit(panel.unit)
-    made = made.with_target(query).span(4).height(4).no_value("none")
+    made = made.with_target(query).no_value("none")
     steps = [Threshold(value=None, color="green")]
     if panel.bad:
         worse, start = ("green", "red") if panel.bad.below else ("red", "green")
@@ -137,13 +152,13 @@ def _lines(panel: Lines) -> timeseries.Panel:
     if panel.top is not None:
         made = made.max(panel.top)
     legend = VizLegendOptions().display_mode(LegendDisplayMode.LIST).placement(LegendPlacement.BOTTOM).show_legend(True)
-    return made.min(0).fill_opacity(10).legend(legend).span(12).height(8)
+    return made.min(0).fill_opacity(10).legend(legend)
 
 
 def _logs(panel: Logs) -> logs_panel.Panel:
     query = loki.Dataquery().expr(panel.expr).ref_id("A")
     made = logs_panel.Panel().title(panel.title).description(panel.says).datasource(LOGS).with_target(query)
-    return made.show_time(True).wrap_log_message(True).span(24).height(8)
+    return made.show_time(True).wrap_log_message(True)
 
 
 def queries(page: Page) -> list[tuple[str, str]]:

@@ -5,7 +5,6 @@ module keystone/toolchain/metrics
 go 1.26.0
 
 require (
-	github.com/google/cadvisor v0.56.2
 	github.com/grafana/loki/v3 v3.7.6
 	github.com/prometheus/blackbox_exporter v0.28.0
 	github.com/prometheus/node_exporter v1.11.1
