@@ -49,7 +49,7 @@ check: .venv/.dev ## format, lint, types, shell files, workflows, import directi
 	@$(if $(SHELL_FILES),.venv/bin/shellcheck $(SHELL_FILES),true)
 	@$(PY) -m toolchain ensure actionlint
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" "$$($(PY) -c 'import toolchain; print(toolchain.bin_dir())')/actionlint"
-	@.venv/bin/zizmor --offline --quiet .github
+	@.venv/bin/zizmor --offline --quiet --strict-collection .github
 	@$(PY) -m pytest tests/test_imports.py tests/test_frame.py tests/test_docs.py
 	@$(KEYSTONE) schema --check
 	@for file in Pulumi.*.yaml; do stack=$${file#Pulumi.}; stack=$${stack%.yaml}; \

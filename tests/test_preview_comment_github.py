@@ -1,14 +1,10 @@
 """One comment per pull request and one issue per drift, on a GitHub that this file plays."""
 
-import json
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -16,75 +12,17 @@ from keystone import github
 from keystone.errors import KeystoneError
 from keystone.github import GitHub
 from tests.preview import plans
+from tests.preview.hub import BOT, PERSON, Hub, serving
 
 PROJECT = Path(__file__).resolve().parents[1]
 MARKER = "<!-- keystone-preview:dev -->"
-BOT, PERSON = {"type": "Bot"}, {"type": "User"}
-
-
-class Hub(ThreadingHTTPServer):
-    """Comments and issues of one repository."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.comments: list[dict[str, Any]] = []
-        self.issues: list[dict[str, Any]] = []
-        self.asked: list[str] = []
-        self.fail: list[int] = []  # the next answers' statuses
-
-    @property
-    def client(self) -> GitHub:
-        return GitHub(token="ghs_test", repository="o/r", url=f"http://127.0.0.1:{self.server_port}")
-
-    def answer(self, method: str, path: str, query: dict[str, list[str]], body: dict[str, Any]) -> Any:
-        words = path.removeprefix("/repos/o/r/").split("/")
-        page = int(query.get("page", ["1"])[0])
-        many, name = (self.comments, "id") if "comments" in words else (self.issues, "number")
-        match method:
-            case "GET":
-                found = [one for one in many if one.get("state", "open") == "open"]
-                return found[(page - 1) * 100 : page * 100]
-            case "POST":
-                new = {name: len(many) + 1, "user": BOT, "html_url": f"http://hub/{name}/{len(many) + 1}", **body}
-                many.append(new)
-                return new
-        [one] = [one for one in many if str(one[name]) == words[-1]]
-        one.update(body)
-        return one
-
-
-class Handler(BaseHTTPRequestHandler):
-    def handle_one(self) -> None:
-        hub = self.server
-        assert isinstance(hub, Hub)
-        url = urlsplit(self.path)
-        body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or b"{}")
-        hub.asked.append(f"{self.command} {url.path}")
-        status = hub.fail.pop(0) if hub.fail else 200
-        if self.headers["Authorization"] != "Bearer ghs_test":
-            status = 401
-        found = hub.answer(self.command, url.path, parse_qs(url.query), body) if status == 200 else {}
-        text = json.dumps(found).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text)
-
-    do_GET = do_POST = do_PATCH = handle_one
-
-    def log_message(self, format: str, *args: Any) -> None:
-        del format, args
 
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     monkeypatch.setattr(github, "PAUSE_SECONDS", 0.0)
-    with Hub() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with serving() as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 def test_the_first_run_writes_a_comment_and_the_next_one_changes_it(hub: Hub) -> None:
@@ -162,7 +100,7 @@ def test_missing_variables_are_all_named() -> None:
 
 def run(hub: Hub, text: str, *words: str, token: str = "ghs_test") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "keystone", "preview-comment", "--stack", "dev", *words],
+        [sys.executable, "-m", "keystone", "preview-comment", "--stack", "dev", "--from", "-", *words],
         cwd=PROJECT,
         input=text,
         env={
@@ -178,12 +116,29 @@ def run(hub: Hub, text: str, *words: str, token: str = "ghs_test") -> subprocess
 
 
 def test_the_command_prints_and_posts_the_same_comment(hub: Hub) -> None:
-    done = run(hub, plans.thousand(), "--pull-request", "7", "--commit", "0123456789abcdef")
+    preview = (plans.FOLDER / "hosts-change.stream.jsonl").read_text()
+    done = run(hub, preview, "--pull-request", "7", "--commit", "0123456789abcdef")
 
     assert done.returncode == 0, done.stderr
     assert done.stderr == "http://hub/id/1\n"
     assert [one["body"] for one in hub.comments] == [done.stdout]
     assert "Commit `0123456789ab`." in done.stdout
+
+
+def test_a_refused_preview_is_posted_and_fails(hub: Hub) -> None:
+    done = run(hub, plans.thousand(), "--pull-request", "7")
+
+    assert done.returncode == 1
+    assert done.stderr == "http://hub/id/1\npreview of dev: failed or was refused. The comment says why.\n"
+    assert "**Refused by policies**: 120 violations." in hub.comments[0]["body"]
+
+
+def test_without_an_engine_the_comment_says_so_in_one_line(hub: Hub) -> None:
+    done = run(hub, "", "--from", "", "--pull-request", "7")
+
+    assert done.returncode == 1
+    assert "pulumi: is not on PATH. " in hub.comments[0]["body"]
+    assert "Traceback" not in done.stderr
 
 
 def test_a_preview_that_did_not_run_replaces_the_old_comment_and_fails(hub: Hub) -> None:
