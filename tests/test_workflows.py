@@ -50,7 +50,7 @@ def test_actionlint_and_zizmor_have_nothing_to_say() -> None:
 PLANTED = {
     "an unpinned action": ("@08c6903cd8c0fde910a37f88322edcfb5dd907a8", "@v5", "unpinned-uses"),
     "an expression in a script": ('"$NUMBER"', "${{ github.head_ref }}", "template-injection"),
-    "a token left on the disk": ("persist-credentials: false", "persist-credentials: true", "artipacked"),
+    "a token left on the disk": ("        with:\n          persist-credentials: false\n", "", "artipacked"),
     "too many rights": ("permissions: {}", "permissions: write-all", "excessive-permissions"),
     "pull requests of strangers": ("  pull_request:\n", "  pull_request_target:\n", "dangerous-triggers"),
 }
@@ -61,7 +61,7 @@ def test_zizmor_notices_what_must_not_be(there: str, instead: str, audit: str, t
     copy = shutil.copytree(FOLDER, tmp_path / ".github")
     path = copy / "workflows/preview.yml"
     assert there in path.read_text()
-    path.write_text(path.read_text().replace(there, instead))
+    path.write_text(path.read_text().replace(there, instead, 1))
     done = zizmor(copy)
 
     assert done.returncode != 0
