@@ -77,6 +77,26 @@ let
     clusterCIDR = cluster.podCidr;
     mode = "nftables";
   };
+  encryption = {
+    apiVersion = "apiserver.config.k8s.io/v1";
+    kind = "EncryptionConfiguration";
+    resources = [
+      {
+        resources = [ "secrets" ];
+        providers = [
+          {
+            secretbox.keys = [
+              {
+                name = "derived-1";
+                secret = "%s"; # put in by printf, on the machine
+              }
+            ];
+          }
+          { identity = { }; }
+        ];
+      }
+    ];
+  };
   documents = pkgs.writeText "kubeadm.yaml" (lib.concatMapStringsSep "\n---\n" builtins.toJSON cfg.documents);
   # kubeadm has one authority for servers and clients; its own names for the rest
   authorities = {
@@ -114,8 +134,8 @@ in
           install -D -m 0600 ${kubernetes.auditPolicyFile} /etc/kubernetes/policy/audit-policy.yaml
           # the same key on every server, without another secret: derived from the server token
           key=$({ printf 'secrets encryption:'; cat ${secret "server-token"}; } | openssl dgst -sha256 -binary | base64 -w0)
-          printf '%s\n' "{apiVersion: apiserver.config.k8s.io/v1, kind: EncryptionConfiguration, resources: [{resources: [secrets], providers: [{secretbox: {keys: [{name: derived-1, secret: $key}]}}, {identity: {}}]}]}" \
-            >/etc/kubernetes/policy/encryption.yaml
+          # JSON, not YAML in braces: the API server takes a leading brace for JSON
+          printf '${builtins.toJSON encryption}\n' "$key" >/etc/kubernetes/policy/encryption.yaml
           certificate_key=$({ printf 'certificate upload:'; cat ${secret "server-token"}; } | sha256sum | cut -d' ' -f1)
         '';
       }
