@@ -236,9 +236,9 @@ def test_each_check_takes_less_than_a_second_on_a_large_state(fake: Fake) -> Non
     }.items():
         times = []
         for _ in range(3):
-            before = time.perf_counter()
+            before = time.process_time()
             assert check() == []
-            times.append(time.perf_counter() - before)
+            times.append(time.process_time() - before)
         spent[name] = min(times)
     assert all(seconds < 1 for seconds in spent.values()), spent
 

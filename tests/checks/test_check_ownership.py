@@ -440,9 +440,9 @@ def test_five_hundred_manifests_are_judged_within_five_seconds(tmp_path: Path) -
     files |= {f"argo/{number}.yaml": deployment(f"b{number}") for number in range(250)}
     files["argo/250.yaml"] = deployment("a7")
     write(tmp_path, files)
-    before = time.perf_counter()
+    before = time.process_time()
     assert len(found(tmp_path)) == 1
-    assert time.perf_counter() - before < 5
+    assert time.process_time() - before < 5
 
 
 def test_lists_are_merged_by_their_keys() -> None:

@@ -11,8 +11,10 @@ from typing import Any
 from keystone.errors import KeystoneError
 
 GIT_SECONDS = 30
-LARGEST = 64 * 1024 * 1024
-"""Bytes. A larger file is reported, not read: nothing of ours is near that size."""
+PIECE = 16 * 1024 * 1024
+"""Bytes. Larger files are read in pieces of this size; of a log that each update reads, the last piece."""
+OVERLAP = 64 * 1024
+"""Bytes that two pieces share, so that a secret on the border is in one of them as a whole."""
 STATE = "state"
 _CIPHER = "4dabf18193072939515e22adb298388d"
 
@@ -29,25 +31,45 @@ class Place:
 
 def of_file(path: Path, name: str = "", *, listed: bool = False) -> Place:
     """A file. Raises KeystoneError when it cannot be read: what was not searched must not count as clean."""
+    return Place(name or str(path), _read(path), listed)
+
+
+def _read(path: Path, start: int = 0, length: int = -1) -> bytes:
     try:
-        if path.stat().st_size > LARGEST:
-            raise KeystoneError(str(path), f"is larger than {LARGEST >> 20} MiB", "Search it in parts")
-        return Place(name or str(path), path.read_bytes(), listed)
+        with path.open("rb") as stream:
+            stream.seek(start)
+            return stream.read(length)
     except OSError as error:
         raise KeystoneError(
             str(path), f"cannot be read: {error.strerror}", "Mend its permissions or the path"
         ) from None
 
 
+def _files(folder: Path) -> Iterator[Path]:
+    """All files below a folder, in order of their names. Sockets and links are none."""
+    return (file for file in sorted(folder.rglob("*")) if file.is_file() and not file.is_symlink())
+
+
 def of_paths(paths: Iterable[Path]) -> Iterator[Place]:
-    """Files, and all files below folders, in order of their names. Sockets and links are none."""
+    """Files, and all files below folders; large ones in pieces that overlap."""
     for path in paths:
-        if not path.is_dir():
-            yield of_file(path)
-            continue
-        for file in sorted(path.rglob("*")):
-            if file.is_file() and not file.is_symlink():
+        for file in _files(path) if path.is_dir() else [path]:
+            size = file.stat().st_size if file.exists() else 0
+            if size <= PIECE:
                 yield of_file(file)
+                continue
+            for start in range(0, size, PIECE - OVERLAP):
+                yield Place(f"{file} from byte {start}", _read(file, start, PIECE))
+
+
+def _recent(files: Iterable[Path]) -> Iterator[Place]:
+    """Files as they are now, of large ones the end: the rest was searched by the updates that wrote it."""
+    for file in files:
+        try:
+            start = max(0, file.stat().st_size - PIECE)
+        except FileNotFoundError:
+            continue  # taken away by its service in this moment
+        yield Place(f"{file} from byte {start}" if start else str(file), _read(file, start))
 
 
 def git_tree(project: Path) -> Iterator[Place]:
@@ -71,8 +93,8 @@ def usual(stack: str, project: Path) -> Iterator[Place]:
     folders = [project / "nix" / "facts" / stack, twin / "logs"]
     homes = {Path(home) for home in [os.environ.get("PULUMI_HOME", ""), str(twin / "pulumi")] if home}
     folders += sorted(home / "logs" for home in homes)
-    yield from of_paths(folder for folder in folders if folder.is_dir())
-    yield from of_paths(sorted((twin / "store").rglob("*.drv")))
+    yield from _recent(file for folder in folders if folder.is_dir() for file in _files(folder))
+    yield from _recent(sorted((twin / "store").rglob("*.drv")))
 
 
 def leaves(document: Any, path: str = "") -> Iterator[tuple[str, str]]:

@@ -7,11 +7,11 @@ import pytest
 
 from tests.twin.acceptance.checkout import Checkout
 
-pytestmark = [pytest.mark.twin, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.twin, pytest.mark.timeout(420)]
 
 
 def test_an_update_on_the_twin_leaves_no_secret_behind(site: Checkout, tmp_path: Path) -> None:
-    done = site.up()
+    done = site.up(limit=280)
     assert "check secrets" not in done.text, "the update searched by itself and found nothing"
     state = tmp_path / "state.json"
     state.write_text(site.must("pulumi", "stack", "export", "--stack", site.stack, limit=60).stdout)
