@@ -18,6 +18,8 @@ GRACE_SECONDS = 30
 DELETE_LIMIT = "5m"
 INTERVAL = "15m"
 RETRIES = 2
+# A release that gave up would stay failed until somebody touched it; so the next `up` finds it mended.
+AGAIN = {"name": "RetryOnFailure", "retryInterval": "30s"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,8 +103,8 @@ def _flux(component: ChartRelease, name: str, args: ChartReleaseArgs) -> pulumi.
             "storageNamespace": args.namespace,
             **({"dependsOn": [{"name": need} for need in release.needs]} if release.needs else {}),
             # Namespaces are ours, with their levels and policies.
-            "install": {"crds": "CreateReplace", "createNamespace": False, "remediation": {"retries": RETRIES}},
-            "upgrade": {"crds": "CreateReplace", "remediation": {"retries": RETRIES, "remediateLastFailure": True}},
+            "install": {"crds": "CreateReplace", "createNamespace": False, "strategy": AGAIN},
+            "upgrade": {"crds": "CreateReplace", "strategy": AGAIN},
             # What somebody changes by hand goes back to what the catalogue says.
             "driftDetection": {"mode": "enabled"},
             "values": {**release.values, **(args.values or {})},

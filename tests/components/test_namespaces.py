@@ -1,0 +1,100 @@
+"""Namespaces: Pod Security levels, and policies that deny what they do not list."""
+
+from typing import Any
+
+import pytest
+from pulumi_kubernetes.core.v1 import Namespace
+
+from components.namespaces import Namespaces, NamespacesArgs
+from keystone import charts
+from keystone.settings import Settings
+from tests.components.platforms import CEPH, Anything, settings
+from tests.recording import Engine, run
+
+
+def deploy(chosen: Settings, **extra: Any) -> Engine:
+    def build() -> None:
+        args = NamespacesArgs(settings=chosen, releases=charts.releases(chosen), after=Anything(), extra=extra)
+        Namespaces("namespaces", args)
+
+    return run(build)
+
+
+def spec(engine: Engine, namespace: str) -> Any:
+    return engine.named(f"policy-{namespace}").inputs["spec"]
+
+
+FULL: dict[str, Any] = {"storage": CEPH, "platform": {"certManager": {}}}
+
+
+def test_every_namespace_has_the_level_that_its_charts_need() -> None:
+    made = {
+        r.inputs["metadata"]["name"]: r.inputs["metadata"]["labels"] for r in deploy(settings(**FULL)).of(Namespace)
+    }
+    levels = {name: labels["pod-security.kubernetes.io/enforce"] for name, labels in made.items()}
+    assert levels == {"cert-manager": "restricted", "rook-ceph": "privileged"}
+
+
+@pytest.mark.parametrize(
+    ("cni", "kind"), [("cilium", "CiliumNetworkPolicy"), ("calico", "NetworkPolicy"), ("flannel", "NetworkPolicy")]
+)
+def test_every_namespace_has_one_policy_of_the_kind_that_the_plugin_knows(cni: str, kind: str) -> None:
+    network = {
+        "cni": cni,
+        **({} if cni == "cilium" else {"gateway": "traefik", "loadBalancer": {"provider": "metallb"}}),
+    }
+    engine = deploy(settings(network=network, **FULL))
+    for namespace in engine.of(Namespace):
+        name = namespace.inputs["metadata"]["name"]
+        policy = engine.named(f"policy-{name}").inputs
+        assert (policy["kind"], policy["metadata"]["namespace"]) == (kind, name)
+
+
+def test_without_default_deny_there_is_no_policy() -> None:
+    engine = deploy(settings(network={"defaultDeny": False}, **FULL))
+    assert not [r for r in engine.resources if r.name.startswith("policy-")]
+
+
+def test_a_closed_namespace_reaches_itself_and_dns_and_is_read_by_prometheus_alone() -> None:
+    closed = spec(deploy(settings(), tests=("restricted", ())), "tests")
+    space = "k8s:io.kubernetes.pod.namespace"
+    assert closed["endpointSelector"] == {}
+    assert closed["ingress"] == [{"fromEndpoints": [{}]}, {"fromEndpoints": [{"matchLabels": {space: "monitoring"}}]}]
+    assert [set(rule) for rule in closed["egress"]] == [{"toEndpoints"}, {"toEndpoints", "toPorts"}]
+    assert closed["egress"][1]["toPorts"] == [{"ports": [{"port": "53", "protocol": "ANY"}]}]
+
+
+def test_the_openings_of_a_namespace_are_those_of_its_charts() -> None:
+    engine = deploy(settings(**FULL))
+    manager, ceph = spec(engine, "cert-manager"), spec(engine, "rook-ceph")
+    assert {"fromEntities": ["kube-apiserver"]} in manager["ingress"]
+    assert {"toEntities": ["kube-apiserver"]} in manager["egress"]
+    assert {"toEntities": ["world"]} not in manager["egress"]
+    # Volumes are mounted by the nodes' kernels, and buckets are read from every namespace.
+    assert {"fromEntities": ["host", "remote-node"]} in ceph["ingress"]
+    assert {"fromEntities": ["cluster"]} in ceph["ingress"]
+
+
+def test_certificates_of_a_public_authority_need_the_internet() -> None:
+    acme = {"acme": {"email": "ops@example.org", "cloudflareTokenSecret": "dns"}}
+    assert {"toEntities": ["world"]} in spec(deploy(settings(platform={"certManager": acme})), "cert-manager")["egress"]
+
+
+def test_plain_policies_name_servers_and_the_world_outside_by_address() -> None:
+    dns = {"provider": "cloudflare", "domains": ["example.org"]}
+    network = {"cni": "calico", "gateway": "traefik", "loadBalancer": {"provider": "metallb"}}
+    egress = spec(deploy(settings(network=network, platform={"externalDns": dns})), "external-dns")["egress"]
+    assert {"to": [{"ipBlock": {"cidr": "127.78.5.10/32"}}], "ports": [{"port": 6443, "protocol": "TCP"}]} in egress
+    [world] = [peer["ipBlock"] for rule in egress for peer in rule["to"] if "except" in peer.get("ipBlock", {})]
+    assert world["cidr"] == "0.0.0.0/0"
+    assert set(world["except"]) == {"10.42.0.0/16", "10.43.0.0/16", "127.78.5.0/24", "100.64.0.0/10"}
+
+
+def test_who_uses_the_name_of_a_namespace_comes_after_its_policy() -> None:
+    def build() -> None:
+        chosen = settings(**FULL)
+        args = NamespacesArgs(settings=chosen, releases=charts.releases(chosen), after=Anything(), extra={})
+        made = Namespaces("namespaces", args)
+        Namespace("user", metadata={"name": made.names["cert-manager"]})
+
+    assert run(build).named("user").dependencies >= {"namespace-cert-manager", "policy-cert-manager"}
