@@ -1,5 +1,7 @@
 """The program: from the stack file to a cluster. It composes; what is worked out is worked out in `keystone/`."""
 
+from typing import Any
+
 import pulumi
 
 import providers
@@ -12,6 +14,7 @@ from components.primer import Primer, PrimerArgs
 from keystone import facts, outputs
 from keystone.errors import KeystoneError
 from keystone.settings import Secrets, Settings, load
+from keystone.settings import Tunnel as TunnelSettings
 
 
 class Program:
@@ -49,6 +52,21 @@ class Program:
             found[name] = Host(name, self.host(name, install_after=[], system_after=[newest])).system
         return found
 
+    def tunnel(self, tunnel: TunnelSettings, after: pulumi.Resource, kubernetes: pulumi.ProviderResource) -> Any:
+        """The tunnel's service tokens."""
+        from components.tunnel import Tunnel, TunnelArgs  # its SDK takes seconds to import
+
+        token = self.secrets.cloudflare_token
+        assert token is not None, "the settings want a token for a tunnel"
+        args = TunnelArgs(
+            settings=self.settings,
+            tunnel=tunnel,
+            after=after,
+            identity_provider_secret=self.secrets.identity_provider,
+        )
+        cloudflare = providers.cloudflare(token, tunnel)
+        return Tunnel("tunnel", args, opts=pulumi.ResourceOptions(providers=[kubernetes, cloudflare])).service_tokens
+
     def run(self) -> None:
         settings, cluster = self.settings, self.settings.cluster
         primer = self.primer()
@@ -61,11 +79,13 @@ class Program:
             ),
         )
         kubernetes = providers.kubernetes(primer.kubeconfig, cluster.name)
-        ClusterBase(
+        base = ClusterBase(
             "cluster",
             ClusterBaseArgs(settings=settings, nodes=mesh.nodes, joins=mesh.joins),
             opts=pulumi.ResourceOptions(providers=[kubernetes]),
         )
+        tokens = self.tunnel(settings.tunnel, base.ready, kubernetes) if settings.tunnel else {}
+        pulumi.export("serviceTokens", pulumi.Output.secret(tokens))
         for output, value in outputs.plain(settings, self.stack).items():
             pulumi.export(output, value)
         pulumi.export("kubeconfig", primer.kubeconfig)

@@ -40,8 +40,6 @@ class TunnelArgs:
 class Tunnel(pulumi.ComponentResource):
     """A higher generation makes a second tunnel with its own pods, then leads the names there, then ends the first."""
 
-    urls: Mapping[str, str]
-    """Public URL by key."""
     service_tokens: Mapping[str, pulumi.Output[dict[str, str]]]
     """Secret. Id and secret of each service token, for the headers CF-Access-Client-Id and CF-Access-Client-Secret."""
 
@@ -81,12 +79,11 @@ class Tunnel(pulumi.ComponentResource):
                     depends_on=[applications[key], config, running],
                 ),
             )
-        self.urls = {key: f"https://{tunnel.name_of(key)}" for key in sorted(tunnel.hostnames)}
         self.service_tokens = {
             key: pulumi.Output.secret(pulumi.Output.all(clientId=token.client_id, clientSecret=token.client_secret))
             for key, token in tokens.items()
         }
-        self.register_outputs({"urls": self.urls})
+        self.register_outputs({})
 
     def _service_tokens(self, name: str, args: TunnelArgs) -> dict[str, cloudflare.ZeroTrustAccessServiceToken]:
         found = {}

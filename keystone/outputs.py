@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 VERSION = 1
 PATH = "docs/reference/outputs.schema.json"
 DASHBOARD_LABEL = "grafana_dashboard"
-SECRET = ("kubeconfig",)
+SECRET = ("kubeconfig", "serviceTokens")
 """Outputs that are secret: encrypted in the state, hidden by `pulumi stack output`."""
 
 
@@ -79,8 +79,19 @@ class Services(Model):
     """The default storage class; none when the settings choose no storage."""
     gateway: Gateway | None = None
     """None when the settings choose no gateway: an Ingress then."""
+    public_urls: Mapping[str, str] | None = None
+    """URLs that lead into the cluster through its tunnel, by name; each asks for a login. None without a tunnel."""
     dashboard_label: str
     """A ConfigMap with this label and the value "1" is a Grafana dashboard, in any namespace."""
+
+
+class ServiceToken(Model):
+    """A credential with which a program passes the tunnel's logins."""
+
+    client_id: str
+    """Value of the header CF-Access-Client-Id."""
+    client_secret: str
+    """Value of the header CF-Access-Client-Secret."""
 
 
 class Outputs(Model):
@@ -94,6 +105,9 @@ class Outputs(Model):
     nodes: Mapping[str, Node] = Field(description="the machines by name")
     versions: Versions = Field(description="what runs")
     services: Services = Field(description="what the cluster offers to applications")
+    service_tokens: Mapping[str, ServiceToken] = Field(
+        default_factory=dict, description="secret: credentials for the tunnel's logins, by name"
+    )
 
 
 def plain(settings: "Settings", stack: str, project: Path = Path()) -> dict[str, Any]:
@@ -101,10 +115,11 @@ def plain(settings: "Settings", stack: str, project: Path = Path()) -> dict[str,
     from keystone import agefiles
     from keystone.charts import network
 
-    gateway = network.gateway(settings)
+    gateway, tunnel = network.gateway(settings), settings.tunnel
     services = Services.model_construct(
         storage_class=settings.storage.default_class if settings.storage else None,
         gateway=Gateway.model_construct(**gateway._asdict()) if gateway else None,
+        public_urls={key: tunnel.url_of(key) for key in sorted(tunnel.hostnames)} if tunnel else None,
         dashboard_label=DASHBOARD_LABEL,
     )
     private = settings.mesh.tls == "private"
@@ -171,7 +186,7 @@ class Reference(Protocol):
 
 
 class StackOutputs:
-    """The outputs of a referenced stack, one typed Output each: only `kubeconfig` is secret, so the rest stays plain.
+    """The outputs of a referenced stack, one typed Output each; only what SECRET names is secret, the rest stays plain.
 
     Each fails with the version's fault when the stack's version is another one.
     """
@@ -183,6 +198,7 @@ class StackOutputs:
     nodes: "pulumi.Output[dict[str, Node]]"
     versions: "pulumi.Output[Versions]"
     services: "pulumi.Output[Services]"
+    service_tokens: "pulumi.Output[dict[str, ServiceToken]]"
 
     def __init__(self, reference: Reference) -> None:
         version = reference.get_output("outputsVersion")
@@ -203,3 +219,8 @@ class StackOutputs:
         self.nodes = checked("nodes", lambda found: {name: Node.model_validate(node) for name, node in found.items()})
         self.versions = checked("versions", Versions.model_validate)
         self.services = checked("services", Services.model_validate)
+        self.service_tokens = checked(
+            "serviceTokens",
+            # A stack of before there were any has none.
+            lambda found: {name: ServiceToken.model_validate(one) for name, one in (found or {}).items()},
+        )

@@ -153,3 +153,7 @@ class Tunnel(Model):
     def name_of(self, key: str) -> str:
         """The public name of a key of `hostnames`."""
         return f"{key}.{self.zone}"
+
+    def url_of(self, key: str) -> str:
+        """Where a browser finds it."""
+        return f"https://{self.name_of(key)}"

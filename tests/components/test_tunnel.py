@@ -72,7 +72,6 @@ def build(settings: Settings, *, monitors: bool = False) -> Callable[[], object]
                 monitors=stand_in if monitors else None,
             ),
         )
-        pulumi.export("urls", tunnel.urls)
         pulumi.export("tokens", tunnel.service_tokens)
         return tunnel
 
@@ -186,7 +185,6 @@ def test_service_tokens_are_exported_as_secrets(deploy: Deploy) -> None:
     token = engine.named("tunnel-token-robot")
     assert token.inputs == {"accountId": ACCOUNT, "name": "site-robot", "duration": "8760h"}
     assert "clientSecret" in token.secret_outputs
-    assert engine.exports["urls"] == {"grafana": "https://grafana.example.org", "hook": "https://hook.example.org"}
 
 
 def test_a_higher_generation_rotates_a_service_token(deploy: Deploy) -> None:
