@@ -341,6 +341,14 @@ def test_a_preview_is_read_like_a_state(tmp_path: Path) -> None:
     assert "with other values in spec.replicas" in one.problem
 
 
+def test_what_a_preview_does_not_know_yet_is_no_conflict(tmp_path: Path) -> None:
+    unknown = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
+    two = [deployment(unknown, replicas=count) for count in (1, 2)]
+    write(tmp_path, {"state.json": state(*two, deployment(image=unknown)), "f.yaml": flux("apps", "apps")})
+    write(tmp_path, {"apps/w.yaml": deployment()})
+    assert found(tmp_path) == []
+
+
 def test_a_flux_kustomization_that_pulumi_makes_is_followed(tmp_path: Path) -> None:
     write(
         tmp_path,

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import yaml
@@ -29,6 +29,18 @@ _GROUPS = {
 _KINDS = {"daemonset": "DaemonSet", "api_service": "APIService", "csi_driver": "CSIDriver"}
 # Terraform resources that set a part of an object by server-side apply.
 _PARTS = {"labels": "labels", "annotations": "annotations", "config_map_v1_data": "data", "secret_v1_data": "data"}
+
+
+# What a preview shows where the engine does not know a value yet (sdk/go/common/resource/plugin/rpc.go).
+_UNKNOWN = {
+    "04da6b54-80e4-46f7-96ec-b56ff0331ba9",
+    "1c4a061d-8072-4f0a-a4cb-0ff528b18fe7",
+    "3eeb2bf0-c639-47a8-9e75-3b44932eb421",
+    "6a19a0b0-7e62-4c92-b797-7f8e31da9cc2",
+    "030794c1-ac77-496b-92df-f27374a8bd58",
+    "e48ece36-62e2-4504-bad9-02848725956a",
+    "dd056dcd-154b-4c76-9bd3-c8f88648b5ff",
+}
 
 
 @dataclass(frozen=True)
@@ -66,8 +78,9 @@ def pulumi(resources: list[Mapping[str, Any]], place: str, scopes: Scopes) -> It
             yield Claim(key=key, owner=f"Pulumi resource {name}", place=where, method="client-side")
             continue
         manifest = Manifest(_manifest(kind, resource, inputs), where)
-        if not isinstance(metadata_of(manifest.document).get("name"), str):
-            continue  # named by the engine, at the end of the update
+        named = metadata_of(manifest.document)
+        if not isinstance(named.get("name"), str) or _UNKNOWN & {str(named["name"]), str(named.get("namespace"))}:
+            continue  # the name is known at the end of the update only
         patch = kind.endswith("Patch")
         owner = Owner(
             name=f"Pulumi resource {name}",
@@ -76,7 +89,12 @@ def pulumi(resources: list[Mapping[str, Any]], place: str, scopes: Scopes) -> It
             prunes=not patch,
         )
         if (made := claim(manifest, owner, scopes)) is not None:
-            yield Registered(manifest, made)
+            known = {path: value for path, value in made.fields.items() if not _is_unknown(value)}
+            yield Registered(manifest, replace(made, fields=known))
+
+
+def _is_unknown(value: Any) -> bool:
+    return isinstance(value, str) and value in _UNKNOWN
 
 
 def _manifest(kind: str, resource: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, Any]:
