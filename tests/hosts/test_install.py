@@ -10,8 +10,8 @@ import psutil
 import pytest
 
 from keystone.errors import KeystoneError
-from keystone.hosts import guard, install, ssh
-from keystone.hosts.context import Context
+from keystone.hosts import guard, install, observation, ssh
+from keystone.hosts.context import Context, Lock
 from keystone.hosts.guard import Refusal
 from keystone.settings import parse
 from tests.hosts.machines import Fake, Script, context, installed, play
@@ -170,6 +170,30 @@ def test_host_keys_are_checked_although_nixos_anywhere_turns_that_off(
     assert "keystone-hosts-" in (tools / "ssh.path").read_text()
     shim = (tools / "ssh.shim").read_text()
     assert shim.index("-o StrictHostKeyChecking=yes") < shim.index('"$@"')
+
+
+def test_a_new_machine_that_opens_by_passphrase_alone_is_unlocked(
+    tools: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(install, "BOOT_SECONDS", 1.0)
+    given = site(tools, unlock="remote")
+    address = str(given.settings.hosts["w1"].address)
+    script: Script = {"": ""}
+    initrd = Fake("w1", address, given.identities.initrd_host_key("w1", 1).private, script, port=2223)
+    context_ = given
+
+    async def scene() -> None:
+        expected = observation.expected_of(context_, "w1", None)
+        verdict = guard.Verdict(guard.Action.INSTALL, "")
+        lock = Lock(0, tools)
+        await install._Install(context_, expected, verdict, lock)._wait(SYSTEM)
+
+    with pytest.raises(KeystoneError, match=r"last seen: .*its initrd waits for the disks to be unlocked"):
+        play(scene, initrd)
+    # A login without a command is the prompt; the passphrase comes with the end of its line, by standard input alone.
+    passphrase = given.identities.recovery_passphrase("w1", 1)
+    assert initrd.inputs[""] == f"{passphrase}\n"
+    assert "w1: its initrd has the passphrase of the disks" in capsys.readouterr().err
 
 
 def test_key_files_are_gone_after_a_failed_install(tools: Path) -> None:

@@ -131,6 +131,32 @@ def test_a_child_that_outlives_a_killed_command_keeps_the_lock(tmp_path: Path) -
     asyncio.run(scene(10))
 
 
+def test_a_sweep_removes_what_killed_commands_left_and_spares_what_is_in_use(tmp_path: Path) -> None:
+    folder = context.runtime_folder("site")
+    for name in ("w1", "w2"):
+        (folder / f"{name}.lock").touch()
+        (folder / f"{name}.work").mkdir(mode=0o700)
+        (folder / f"{name}.work" / "operator_key").write_text("secret")
+
+    async def scene() -> None:
+        async with host_lock("site", "w1") as lock:
+            (lock.folder / "disk.key").write_text("in use")
+            context.sweep("site", Path.cwd())
+            assert sorted(path.name for path in folder.iterdir()) == ["w1.lock", "w1.work"]
+            assert (lock.folder / "disk.key").exists()
+
+    asyncio.run(scene())
+    context.sweep("site", Path.cwd())
+    assert not folder.exists()
+    assert tmp_path.exists()
+
+
+def test_what_the_engine_runs_uses_the_folder_of_its_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "driver").mkdir()
+    monkeypatch.setenv(context.RUNTIME, str(tmp_path / "driver"))
+    assert context.runtime_folder("site").is_relative_to(tmp_path / "driver")
+
+
 def test_another_users_folder_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / f"keystone-hosts-{os.getuid() + 1}").mkdir()
     other = os.getuid() + 1

@@ -341,3 +341,28 @@ async def copied(lab: Lab, machine: Machine, path: str) -> None:
         more={"NIX_SSHOPTS": options},
     )
     assert done.status == 0, done.stderr
+
+
+async def test_a_machine_that_was_removed_keeps_its_services_down_until_it_is_taken_in_again(lab: Lab):
+    machine = await lab.installed()
+    assert (await machine.run("install", "-D", "-m", "600", "/dev/stdin", "/var/lib/keystone/removed")).status == 0
+    await machine.power_off()
+    await machine.power_on()
+    await machine.settled()
+    assert (await machine.run("systemctl", "is-active", "k3s", "tailscaled")).stdout.split() == ["inactive", "inactive"]
+    assert (await machine.run("systemctl", "start", "k3s")).status == 0
+    assert (await machine.run("systemctl", "is-active", "k3s")).stdout == "inactive\n"
+    assert (await machine.run("rm", "-f", "/var/lib/keystone/removed")).status == 0
+    await machine.run("systemctl", "start", "k3s")
+    assert (await machine.run("systemctl", "is-active", "k3s")).stdout == "active\n"
+
+
+async def test_a_login_in_the_initrd_is_the_prompt(lab: Lab):
+    machine = await lab.installed()
+    await machine.lock()
+    initrd = lab.identities.initrd_host_key("w1", 1).public
+    right = lab.identities.recovery_passphrase("w1", 1)
+    async with await lab.connect(machine, initrd, port=PORT + 1) as connection:
+        done = await connection.run(input=f"{right}\n")
+    assert done.exit_status == 0
+    await lab.until(lambda: machine.state == "installed")
