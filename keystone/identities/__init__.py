@@ -43,6 +43,12 @@ def disk_guid(cluster: str, host: str, generation: int) -> str:
     return str(uuid.uuid5(DISK_NAMESPACE, label(cluster, "disk", host, generation).decode()))
 
 
+def _typed(number: int) -> str:
+    """160 bits as eight groups of four letters and digits."""
+    letters = "".join(PASSPHRASE_LETTERS[number >> 5 * at & 31] for at in range(32))
+    return "-".join(letters[at : at + 4] for at in range(0, 32, 4))
+
+
 @dataclass(frozen=True)
 class Identities:
     """The identities of the cluster `cluster`, from a root secret of 64 hex digits.
@@ -165,8 +171,11 @@ class Identities:
     def recovery_passphrase(self, host: str, generation: int) -> str:
         """Return the passphrase of the host's disks: 160 bits as eight groups of four letters and digits."""
         number = int.from_bytes(self._bytes("recovery passphrase", host, generation, 20), "big")
-        letters = "".join(PASSPHRASE_LETTERS[number >> 5 * at & 31] for at in range(32))
-        return "-".join(letters[at : at + 4] for at in range(0, 32, 4))
+        return _typed(number)
+
+    def grafana_password(self) -> str:
+        """Return the password of Grafana's first administrator, in the form of a passphrase."""
+        return _typed(int.from_bytes(self._bytes("grafana admin password", length=20), "big"))
 
     def fingerprint(self, name: str, content: bytes) -> str:
         """Return the keyed hash (HMAC-SHA256, hex) of a secret file: tells whether it changed, and nothing else."""

@@ -1,0 +1,122 @@
+"""Custom resources of the monitoring that the program makes itself, as values: alert rules, monitors, route, bucket."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from keystone import alerts
+from keystone.charts import ceph, network
+from keystone.charts.objects import Thing
+from keystone.charts.observability import (
+    GRAFANA_SERVICE,
+    LOGS_BUCKET,
+    NAMESPACE,
+    STACK,
+    bucket_name,
+    grafana_host,
+)
+from keystone.charts.release import Release
+from keystone.settings import Observability, Settings
+
+NAME = "app.kubernetes.io/name"
+INSTANCE = "app.kubernetes.io/instance"
+
+# Release -> (labels of its pods, name of the port that tells metrics). Charts could make these themselves, but then
+# each would need Prometheus' kinds before it, and Prometheus would come before the network and the storage it uses.
+_MONITORED: Mapping[str, tuple[Mapping[str, str], str]] = {
+    "cert-manager": ({INSTANCE: "cert-manager"}, "http-metrics"),
+    "external-dns": ({NAME: "external-dns"}, "http"),
+    "ingress-nginx": ({NAME: "ingress-nginx"}, "metrics"),
+    "istiod": ({"app": "istiod"}, "http-monitoring"),
+    "longhorn": ({"app": "longhorn-manager"}, "manager"),
+    "loki": ({NAME: "loki"}, "http-metrics"),
+    "alloy-logs": ({INSTANCE: "alloy-logs"}, "http-metrics"),
+    "metallb": ({NAME: "metallb"}, "monitoring"),
+    "traefik": ({NAME: "traefik"}, "metrics"),
+}
+# The port of the GitOps engine's controllers; nothing else is in its namespace.
+_ENGINE_PORTS = {"flux": "http-prom", "argocd": "metrics"}
+
+
+def rules(settings: Settings, observability: Observability) -> Thing:
+    """All alert rules, as one object."""
+    spec = alerts.rules(alerts.chosen(settings), observability.alerting.runbooks)
+    return _thing("PrometheusRule", "keystone", NAMESPACE, spec)
+
+
+def monitors(settings: Settings, releases: Mapping[str, Release]) -> Iterator[Thing]:
+    """What Prometheus reads of the chosen releases. Rook, the tunnel and kube-prometheus-stack bring their own."""
+    for name, (labels, port) in sorted(_MONITORED.items()):
+        if name in releases:
+            yield _monitor(name, releases[name].namespace, labels, port)
+    engine = settings.gitops.engine
+    yield _monitor(engine, settings.gitops.namespace, {}, _ENGINE_PORTS[engine])
+
+
+def route(settings: Settings, observability: Observability) -> Thing | None:
+    """Grafana's name at the gateway; None when there is no gateway with an address."""
+    host = grafana_host(settings, observability)
+    if settings.network.gateway == "nginx":
+        return _ingress(settings, host)
+    found = network.gateway(settings)
+    if found is None:
+        return None
+    return Thing(
+        api="gateway.networking.k8s.io/v1",
+        kind="HTTPRoute",
+        name="grafana",
+        namespace=NAMESPACE,
+        spec={
+            "parentRefs": [{"name": found.name, "namespace": found.namespace, "sectionName": found.listener}],
+            "hostnames": [host],
+            "rules": [{"backendRefs": [{"name": GRAFANA_SERVICE, "port": 80}]}],
+        },
+    )
+
+
+def _ingress(settings: Settings, host: str) -> Thing:
+    issuer = network.issuer(settings)
+    backend = {"service": {"name": GRAFANA_SERVICE, "port": {"number": 80}}}
+    return Thing(
+        api="networking.k8s.io/v1",
+        kind="Ingress",
+        name="grafana",
+        namespace=NAMESPACE,
+        annotations={"cert-manager.io/cluster-issuer": issuer} if issuer else {},
+        spec={
+            "ingressClassName": "nginx",
+            "rules": [{"host": host, "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}}],
+            **({"tls": [{"hosts": [host], "secretName": "grafana-tls"}]} if issuer else {}),
+        },
+    )
+
+
+def bucket(settings: Settings, observability: Observability) -> Thing | None:
+    """The bucket for logs; Rook answers with a Secret of the same name."""
+    if observability.logs.store != "bucket":
+        return None
+    return Thing(
+        api="objectbucket.io/v1alpha1",
+        kind="ObjectBucketClaim",
+        name=LOGS_BUCKET,
+        namespace=NAMESPACE,
+        wait="jsonpath={.status.phase}=Bound",
+        spec={
+            "bucketName": bucket_name(settings),
+            "storageClassName": ceph.OBJECT,
+            "additionalConfig": {"maxSize": f"{observability.logs.bucket_gib}Gi"},
+        },
+    )
+
+
+def _monitor(name: str, namespace: str, labels: Mapping[str, str], port: str) -> Thing:
+    # Beside Prometheus, not beside the pods: the one namespace that is there whenever its kinds are.
+    spec = {
+        "namespaceSelector": {"matchNames": [namespace]},
+        "selector": {"matchLabels": dict(labels)},
+        "podMetricsEndpoints": [{"port": port}],
+    }
+    return _thing("PodMonitor", name, NAMESPACE, spec)
+
+
+def _thing(kind: str, name: str, namespace: str, spec: Mapping[str, Any]) -> Thing:
+    return Thing(api="monitoring.coreos.com/v1", kind=kind, name=name, namespace=namespace, spec=spec, after=STACK)

@@ -1,0 +1,68 @@
+"""components/logs.py"""
+
+from collections.abc import Callable
+from typing import Any
+
+import pulumi
+from pulumi_command import local
+
+from components.logs import Logs, LogsArgs
+from keystone import charts
+from keystone.settings import Settings
+from tests.observability.queries import site
+from tests.recording import Engine
+
+Deploy = Callable[..., Engine]
+
+
+def _build(settings: Settings) -> Callable[[], object]:
+    def build() -> object:
+        assert settings.observability
+        after: dict[str, pulumi.Resource] = {
+            name: local.Command(f"{name}-there", create="keystone.hosts join x")
+            for name in ("kube-prometheus-stack", "rook-ceph-cluster", "local-path")
+        }
+        return Logs(
+            "logs",
+            LogsArgs(
+                settings=settings,
+                observability=settings.observability,
+                releases=charts.releases(settings),
+                namespaces={"monitoring": "monitoring", "alloy": "alloy"},
+                after=after,
+            ),
+        )
+
+    return build
+
+
+def test_loki_waits_for_the_storage_of_its_volume(deploy: Deploy) -> None:
+    on_ceph = deploy(_build(site())).named("chart-loki")
+    on_nodes = deploy(_build(site(full=False))).named("chart-loki")
+    assert "rook-ceph-cluster-there" in on_ceph.dependencies
+    assert "local-path-there" in on_nodes.dependencies
+    assert "rook-ceph-cluster-there" not in on_nodes.dependencies
+
+
+def test_with_a_bucket_loki_waits_for_it(deploy: Deploy) -> None:
+    engine = deploy(_build(site(observability={"logs": {"store": "bucket", "bucketGib": 50}})))
+    claim: dict[str, Any] = engine.named("logs-bucket").inputs
+    assert claim["spec"] == {
+        "bucketName": "site-logs",
+        "storageClassName": "ceph-bucket",
+        "additionalConfig": {"maxSize": "50Gi"},
+    }
+    assert claim["metadata"]["annotations"] == {"pulumi.com/waitFor": "jsonpath={.status.phase}=Bound"}
+    assert "rook-ceph-cluster-there" in engine.named("logs-bucket").dependencies
+    assert "logs-bucket" in engine.named("chart-loki").dependencies
+
+
+def test_without_a_bucket_none_is_asked_for(deploy: Deploy) -> None:
+    names = {r.name for r in deploy(_build(site(full=False))).resources}
+    assert "logs-bucket" not in names
+    assert {"chart-loki-release", "chart-alloy-logs-release"} <= names
+
+
+def test_what_reads_the_logs_comes_after_what_takes_them(deploy: Deploy) -> None:
+    reader = deploy(_build(site(full=False))).named("chart-alloy-logs")
+    assert any("chart-loki" in name for name in reader.dependencies)
