@@ -37,7 +37,7 @@ T = TypeVar("T")
 MARKER = "etc/keystone/install.json"
 HOST_KEY = "etc/ssh/ssh_host_ed25519_key"
 INITRD_KEY = "etc/ssh/initrd_ssh_host_ed25519_key"
-LOGIN_SHELL = ["systemd-tty-ask-password-agent"]
+LOGIN_SHELL = "systemd-tty-ask-password-agent"
 """The initrd's (nix/modules/boot/remote-unlock.nix): a login answers the passphrase prompt."""
 PROFILE = "/nix/var/nix/profiles/system"
 CURRENT = "/run/current-system"
@@ -295,7 +295,8 @@ class Machine:
             self._door = None
 
     async def _open_door(self, port: int, key: bytes, keys: Keys) -> None:
-        door = Door({"root", self.host.ssh.user}, keys, self._serve)
+        shell = LOGIN_SHELL if self.state == "initrd" else None
+        door = Door({"root", self.host.ssh.user}, keys, self._serve, shell)
         await door.open(self.address, port, key)
         self._door = door
         self.journal(f"{self.state}: SSH on {self.address} port {port}")
@@ -364,8 +365,6 @@ class Machine:
         except Failed as failed:
             process.stderr.write(f"{failed.text}\n".encode())
             return failed.status
-        if not argv and self.state == "initrd":
-            argv = LOGIN_SHELL
         call = Call(self, argv, process.stdin, process.stdout.write, process.stderr.write)
         status = await commands.run(call) if argv else 0
         self.journal(f"ssh: {line[:300]} -> {status}")

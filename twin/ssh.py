@@ -67,10 +67,12 @@ def _public_data(line: str) -> bytes | None:
 class Door:
     """One listening SSH server; `open` and `close` once each."""
 
-    def __init__(self, users: Iterable[str], keys: Keys, handler: Handler) -> None:
+    def __init__(self, users: Iterable[str], keys: Keys, handler: Handler, shell: str | None = None) -> None:
+        """`shell` is what runs for a login without a command; such logins are refused when it is None."""
         self.users = frozenset(users)
         self.authorized = keys
         self.handler = handler
+        self.shell = shell
         self.connections: set[asyncssh.SSHServerConnection] = set()
         self._acceptor: asyncssh.SSHAcceptor | None = None
 
@@ -120,11 +122,12 @@ class Door:
         self._acceptor = None
 
     async def _session(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
-        if process.command is None:
+        command = process.command or self.shell
+        if command is None:
             process.stderr.write(b"The twin's machines have no login shell: give a command.\n")
             process.exit(1)
             return
-        work = asyncio.ensure_future(self.handler(process, process.command))
+        work = asyncio.ensure_future(self.handler(process, command))
         gone = asyncio.ensure_future(process.wait_closed())
         try:
             await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
