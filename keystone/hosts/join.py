@@ -14,6 +14,7 @@ UP_SECONDS = 90
 RUNNING_SECONDS = 60.0
 NODE_SECONDS = 300.0
 START_SECONDS = 120.0
+READY = 'jsonpath={.status.conditions[?(@.type=="Ready")].status}'
 
 
 async def join(context: Context, name: str) -> dict[str, str | None]:
@@ -53,11 +54,15 @@ async def _forget(controller: ssh.Machine, name: str, known: list[mesh.Node]) ->
     """Deletes what an earlier install of this host left: its mesh node, which would take the name, and its password.
 
     k3s refuses a node whose password differs from the one in this Secret, and makes the Secret anew when it is missing.
+    A node that is ready has been let in: its password is its own and goes on keeping others from taking its name.
     """
     for node in known:
         if node.name == name:
             progress(name, f"removing its earlier mesh node {node.number}")
             await mesh.delete_node(controller, node)
+    ready = await controller.run("kubectl", "get", "node", name, "--output", READY, "--ignore-not-found", check=False)
+    if ready.status == 0 and ready.stdout.strip() == "True":
+        return
     secret = f"{name}.node-password.k3s"
     await controller.run("kubectl", "delete", "secret", secret, "--namespace", "kube-system", "--ignore-not-found")
 

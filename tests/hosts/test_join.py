@@ -77,6 +77,12 @@ def test_what_an_earlier_install_left_goes_before_the_join() -> None:
     assert controller.called("kubectl delete secret w1.node-password.k3s --namespace kube-system --ignore-not-found")
 
 
+def test_a_node_that_is_ready_keeps_its_password() -> None:
+    given, host, controller = scene(fresh(), {"kubectl get node w1 --output 'jsonpath=": "True"})
+    play(lambda: join.join(given, "w1"), host, controller)
+    assert not controller.called("kubectl delete secret")
+
+
 def test_a_host_with_another_tag_joins_anew() -> None:
     given, host, controller = scene(fresh(), {"headscale nodes list": listed(NODE | {"tags": ["tag:edge"]})})
     play(lambda: join.join(given, "w1"), host, controller)
