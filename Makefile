@@ -14,10 +14,10 @@ LOCK = .venv/bin/uv pip compile --quiet --python-version 3.11 --generate-hashes 
 SHELL_FILES = $(shell git grep -lE '^\#!/(usr/)?bin/(env )?(ba)?sh' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview destroy verify test check fix bench env doctor status down policy lock clean
+.PHONY: help up preview dry-run destroy verify test check fix bench env doctor status down policy lock clean
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
 up: .venv/.runtime ## the cluster of the stack, made or brought up to date
 	@if $(TWIN); then $(PY) -m toolchain; fi
@@ -79,6 +79,10 @@ down: .venv/.runtime ## stop the twin and forget it, the stack's state too
 
 policy: .venv/.runtime ## the policy pack over what `up` would do
 	@$(ENV) $(KEYSTONE) preview --stack $(STACK)
+
+dry-run: .venv/.dev ## every kustomization and release, against the definitions of custom resources
+	@$(PY) -m toolchain ensure kubectl
+	@$(PY) -m pytest tests/test_dry_run.py
 
 lock: .venv/.dev ## pin requirements anew from the .in files
 	@$(LOCK) requirements.in -o requirements.txt

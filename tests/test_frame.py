@@ -101,11 +101,11 @@ def test_every_stack_file_disables_the_default_providers(file: str) -> None:
 
 def test_make_has_the_targets_that_the_documents_name() -> None:
     makefile = (PROJECT / "Makefile").read_text()
-    targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
     named = {
         word
         for file in [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *(PROJECT / "docs").rglob("*.md")]
-        for words in re.findall(r"(?:^|`)make (?:-s )?([a-z][a-z ]*)", file.read_text(), re.MULTILINE)
+        for words in re.findall(r"(?:^|`)make (?:-s )?([a-z][a-z -]*)", file.read_text(), re.MULTILINE)
         for word in words.split()[: 2 if words.startswith("check test") else 1]
     }
 
@@ -115,8 +115,8 @@ def test_make_has_the_targets_that_the_documents_name() -> None:
 
 def test_make_help_lists_every_target() -> None:
     done = subprocess.run(["make", "--silent", "help"], cwd=PROJECT, capture_output=True, text=True, check=True)
-    listed = set(re.findall(r"^  make ([a-z]+)", done.stdout, re.MULTILINE))
-    targets = set(re.findall(r"^([a-z]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE))
+    listed = set(re.findall(r"^  make ([a-z-]+)", done.stdout, re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE))
 
     assert listed == targets
 
