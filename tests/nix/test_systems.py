@@ -1,10 +1,15 @@
 """Every host of every stack evaluates to the system and to the script that formats its disk."""
 
+import copy
+import dataclasses
 import resource
+import shutil
+from pathlib import Path
 
 import pytest
 
-from keystone.settings import read
+from keystone import facts
+from keystone.settings import parse, read
 from tests.nix import stacks
 from tests.nix.evaluator import PROJECT, Flake
 
@@ -36,3 +41,23 @@ def test_a_stack_of_ten_hosts_evaluates_in_less_than_a_minute(flake: Flake):
     assert len(systems) == len(hosts) == 10
     # processor time: the machine may be busy with other things
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 60
+
+
+def test_another_agent_changes_no_other_machines_system(flake: Flake, tmp_path: Path):
+    """Facts, secrets and documents of others are no part of a machine: it is neither rebuilt nor switched for them."""
+    stack = "calico"
+    settings = copy.deepcopy(stacks.DOCUMENTS[stack])
+    settings["hosts"]["w2"] = stacks.host(22)
+    more = facts.render(parse(settings), stack)
+    folder = tmp_path / "flake"
+    shutil.copytree(flake.folder, folder)
+    for path, content in more.items():
+        (folder / path.removeprefix("nix/")).write_bytes(content)
+    secret = folder / f"secrets/{stack}/w2/agent-token.age"
+    secret.parent.mkdir()
+    secret.write_bytes(b"age-encryption.org/v1\nanother\n")
+    (folder / "README.md").write_text("changed")
+    grown = dataclasses.replace(flake, folder=folder, overrides=[])
+    assert "calico-w2" in grown.value("nixosConfigurations", "builtins.attrNames")
+    for host in ("primer", "w1"):
+        assert grown.host(f"{stack}-{host}", BUILD) == flake.host(f"{stack}-{host}", BUILD)
