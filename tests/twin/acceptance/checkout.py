@@ -337,6 +337,11 @@ class Checkout:
         """The state, as plain `pulumi stack export` gives it."""
         return json.loads(self.must("pulumi", "stack", "export", "--stack", self.stack, limit=60).stdout)
 
+    def state(self) -> bytes:
+        """The stack's state as it lies in the backend."""
+        [path] = (self.folder / ".twin" / self.stack / "state/.pulumi/stacks").glob(f"*/{self.stack}.json")
+        return path.read_bytes()
+
     def resources(self) -> dict[str, dict[str, Any]]:
         """The resources of the state by name; components, providers and the stack among them."""
         found = (self.export()["deployment"] or {}).get("resources", [])
