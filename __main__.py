@@ -10,6 +10,7 @@ from components.cluster_base import ClusterBase, ClusterBaseArgs
 from components.host import Host, HostArgs
 from components.machine_command import Machine
 from components.mesh_network import MeshNetwork, MeshNetworkArgs
+from components.platform import Platform, PlatformArgs
 from components.primer import Primer, PrimerArgs
 from keystone import facts, outputs
 from keystone.errors import KeystoneError
@@ -84,6 +85,8 @@ class Program:
             ClusterBaseArgs(settings=settings, nodes=mesh.nodes, joins=mesh.joins),
             opts=pulumi.ResourceOptions(providers=[kubernetes]),
         )
+        inside = pulumi.ResourceOptions(providers=[kubernetes])
+        Platform("platform", PlatformArgs(settings=settings, after=base.ready), opts=inside)
         tokens = self.tunnel(settings.tunnel, base.ready, kubernetes) if settings.tunnel else {}
         pulumi.export("serviceTokens", pulumi.Output.secret(tokens))
         for output, value in outputs.plain(settings, self.stack).items():
