@@ -24,9 +24,10 @@ TAILSCALE = "1.102.3"  # renovate: datasource=go depName=tailscale.com
 # What checks the workflows.
 ACTIONLINT = "1.7.12"  # renovate: datasource=go depName=github.com/rhysd/actionlint
 
-# What checks alert rules and routes. Go numbers Prometheus 3.13.0 as 0.313.0.
+# What checks alert rules, routes and the configurations of Alloy. Go numbers Prometheus 3.13.0 as 0.313.0.
 PROMTOOL = "0.313.0"  # renovate: datasource=go depName=github.com/prometheus/prometheus
 AMTOOL = "0.32.0"  # renovate: datasource=go depName=github.com/prometheus/alertmanager
+ALLOY_SYNTAX = "0.1.0"  # renovate: datasource=go depName=github.com/grafana/alloy/syntax
 
 # Where the names of metrics in dashboards and alerts are proven (toolchain/modules/metrics).
 LOKI_METRICS = "3.7.6"  # renovate: datasource=go depName=github.com/grafana/loki/v3

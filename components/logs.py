@@ -1,4 +1,4 @@
-"""Logs: Loki with its volume or bucket, and what reads pods and journals. Apart from metrics: Ceph comes between."""
+"""Logs: Loki with its volume or bucket, and what reads pods and journals."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

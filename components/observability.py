@@ -1,4 +1,4 @@
-"""Metrics, alerts and dashboards: kube-prometheus-stack, what reads the hosts, and Keystone's own rules and pages."""
+"""Metrics, alerts, dashboards and logs: the charts, what reads the hosts, and Keystone's own rules and pages."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from pulumi_kubernetes.core import v1 as core
 from pulumi_kubernetes.meta import v1 as meta
 
 from components.chart_release import install
+from components.logs import Logs, LogsArgs
 from components.thing import thing
 from keystone import dashboards
 from keystone.charts import Release, monitoring
@@ -22,7 +23,7 @@ AGENT = "alloy-hosts"
 
 @dataclass(frozen=True, kw_only=True)
 class ObservabilityArgs:
-    """`after` are the releases of the network, by name: the gateway that Grafana is behind may be one of them."""
+    """`after` are the releases of network and storage, by name: the volumes, and the gateway that Grafana is behind."""
 
     settings: Settings
     observability: Choice
@@ -33,7 +34,7 @@ class ObservabilityArgs:
 
 
 class Observability(pulumi.ComponentResource):
-    releases: Mapping[str, pulumi.Resource]
+    releases: dict[str, pulumi.Resource]
     """What stands for each installed chart, by the release's name. Prometheus' kinds come with the first."""
     url: pulumi.Output[str]
     """Where Grafana is. Its administrator is `admin`; the password is derived from the root secret."""
@@ -44,14 +45,26 @@ class Observability(pulumi.ComponentResource):
         secrets = self._secrets(name, args, namespace)
         # By its data, not by order: the pods find their secrets when the chart comes.
         ready = pulumi.Output.all(namespace, *(secret.id for secret in secrets)).apply(lambda found: found[0])
-        self.releases = install(
+        found = install(
             [args.releases[STACK], args.releases[AGENT]],
             args.settings.gitops,
             {**args.namespaces, NAMESPACE: ready},
             parent=self,
-            after={},
+            after=args.after,
         )
+        self.releases = {key: found[key] for key in (STACK, AGENT)}
         self._objects(name, args, namespace)
+        self.releases |= Logs(
+            "logs",
+            LogsArgs(
+                settings=args.settings,
+                observability=args.observability,
+                releases=args.releases,
+                namespaces=args.namespaces,
+                after={**args.after, **self.releases},
+            ),
+            opts=pulumi.ResourceOptions(parent=self),
+        ).releases
         self.url = pulumi.Output.from_input(f"https://{grafana_host(args.settings, args.observability)}")
         self.register_outputs({"url": self.url})
 

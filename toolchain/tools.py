@@ -217,7 +217,17 @@ ON_DEMAND: tuple[Tool, ...] = (
         stamps=(f"github.com/prometheus/common/version.Version={versions.AMTOOL}",),
         ask=("--version",),
         seconds=60,
-        megabytes=35,
+        megabytes=20,
+    ),
+    Tool(
+        name="alloy-syntax",
+        version=versions.ALLOY_SYNTAX,
+        module="alloy-syntax",
+        package=".",
+        stamps=(f"main.version={versions.ALLOY_SYNTAX}",),
+        ask=("--version",),
+        seconds=5,
+        megabytes=3,
     ),
 )
 

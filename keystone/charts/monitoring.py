@@ -21,7 +21,7 @@ NAME = "app.kubernetes.io/name"
 INSTANCE = "app.kubernetes.io/instance"
 
 # Release -> (labels of its pods, name of the port that tells metrics). Charts could make these themselves, but then
-# each would need Prometheus' kinds before it, and Prometheus would come before the network and the storage it uses.
+# each would need Prometheus' kinds before it, and Prometheus comes after the network and the storage that it uses.
 _MONITORED: Mapping[str, tuple[Mapping[str, str], str]] = {
     "cert-manager": ({INSTANCE: "cert-manager"}, "http-metrics"),
     "external-dns": ({NAME: "external-dns"}, "http"),
@@ -31,6 +31,7 @@ _MONITORED: Mapping[str, tuple[Mapping[str, str], str]] = {
     "loki": ({NAME: "loki"}, "http-metrics"),
     "alloy-logs": ({INSTANCE: "alloy-logs"}, "http-metrics"),
     "metallb": ({NAME: "metallb"}, "monitoring"),
+    "rook-ceph-cluster": ({"app": "rook-ceph-mgr"}, "http-metrics"),
     "traefik": ({NAME: "traefik"}, "metrics"),
 }
 # The port of the GitOps engine's controllers; nothing else is in its namespace.
@@ -44,7 +45,7 @@ def rules(settings: Settings, observability: Observability) -> Thing:
 
 
 def monitors(settings: Settings, releases: Mapping[str, Release]) -> Iterator[Thing]:
-    """What Prometheus reads of the chosen releases. Rook, the tunnel and kube-prometheus-stack bring their own."""
+    """What Prometheus reads of the chosen releases. The tunnel and kube-prometheus-stack bring their own."""
     for name, (labels, port) in sorted(_MONITORED.items()):
         if name in releases:
             yield _monitor(name, releases[name].namespace, labels, port)

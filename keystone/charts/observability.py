@@ -59,7 +59,7 @@ def stack(settings: Settings, observability: Observability) -> Release:
         namespace=NAMESPACE,
         pod_security="baseline",
         crd_groups=("monitoring.coreos.com",),
-        # No need of Ceph, though its volumes may be there: Rook needs this chart's kinds. The pods wait for volumes.
+        needs=volumes(settings, observability),
         limit_seconds=600,
         values={
             "fullnameOverride": STACK,
@@ -243,7 +243,7 @@ def loki(settings: Settings, observability: Observability) -> Release:
         version=versions.LOKI_CHART,
         namespace=NAMESPACE,
         pod_security="baseline",
-        needs=needs(settings, observability),
+        needs=(STACK, *needs(settings, observability)),
         limit_seconds=600,
         values={
             "deploymentMode": "Monolithic",
@@ -281,8 +281,8 @@ def loki(settings: Settings, observability: Observability) -> Release:
     )
 
 
-def needs(settings: Settings, observability: Observability) -> tuple[str, ...]:
-    """What Loki's pod waits for: the chart that makes the class of its volume, and Ceph for its bucket."""
+def volumes(settings: Settings, observability: Observability) -> tuple[str, ...]:
+    """The chart that makes the class of the volumes."""
     wanted = observability.storage_class or (settings.storage.default_class if settings.storage else None)
     made_by = {
         "ceph-block": "rook-ceph-cluster",
@@ -294,10 +294,15 @@ def needs(settings: Settings, observability: Observability) -> tuple[str, ...]:
         "efs": "aws-efs-csi-driver",
         "proxmox": "proxmox-csi-plugin",
     }
-    found = [made_by[wanted]] if wanted else []
+    return (made_by[wanted],) if wanted else ()
+
+
+def needs(settings: Settings, observability: Observability) -> tuple[str, ...]:
+    """What Loki's pod waits for: its volume, and Ceph for its bucket."""
+    found = volumes(settings, observability)
     if observability.logs.store == "bucket" and "rook-ceph-cluster" not in found:
-        found.append("rook-ceph-cluster")
-    return (STACK, *found)
+        return (*found, "rook-ceph-cluster")
+    return found
 
 
 def bucket_name(settings: Settings) -> str:

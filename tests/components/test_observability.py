@@ -117,4 +117,4 @@ def test_grafana_is_behind_the_gateway(deploy: Deploy) -> None:
 
 def test_it_takes_few_resources(deploy: Deploy) -> None:
     # The engine writes the whole state at every step.
-    assert len(deploy(_build(site())).resources) <= 16
+    assert len(deploy(_build(site())).resources) <= 24

@@ -71,8 +71,12 @@ def test_versions_py_and_go_mod_say_the_same(tool: Tool) -> None:
         assert required["github.com/pulumi/pulumi-kubernetes/provider/v4"].startswith("v4.0.0-")
         assert [stamp.rsplit("=", 1)[1] for stamp in tool.stamps] == [tool.version]
     else:
-        # The language host has none either; what it is built on has.
-        name = "github.com/pulumi/pulumi/sdk/v3" if tool.name == "pulumi-language-python" else owner
+        # The language host has none either, and a program of our own is known by what it is built on.
+        built_on = {
+            "pulumi-language-python": "github.com/pulumi/pulumi/sdk/v3",
+            "alloy-syntax": "github.com/grafana/alloy/syntax",
+        }
+        name = built_on.get(tool.name, owner)
         assert required[name] == f"v{tool.version}"
     assert (cache.MODULES / tool.module / "go.sum").stat().st_size > 0
 
