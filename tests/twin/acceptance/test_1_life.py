@@ -126,26 +126,26 @@ def test_the_first_worker_can_go_and_come_back(site: Checkout):
 
 
 def test_a_raised_generation_reinstalls_one_machine_and_a_lowered_one_is_refused(site: Checkout):
-    before, installs = site.resources(), marks(site, "w4")
+    before, installs = site.resources(), marks(site, "w3")
     with site.editing() as config:
-        config["keystone:hosts"]["w4"]["installGeneration"] = 2
+        config["keystone:hosts"]["w3"]["installGeneration"] = 2
     site.up()
-    assert marks(site, "w4") == installs + 1
+    assert marks(site, "w3") == installs + 1
     touched = changed(before, site.resources())
-    assert set(touched) <= of_host("w4")
-    assert touched["Command install-w4"] == "touched"
-    assert site.nodes() == site.mesh_nodes() == FOUR | {"w4"}
+    assert set(touched) <= of_host("w3")
+    assert touched["Command install-w3"] == "touched"
+    assert site.nodes() == site.mesh_nodes() == set(site.hosts())
 
     with site.editing() as config:
-        config["keystone:hosts"]["w4"]["installGeneration"] = 1
+        config["keystone:hosts"]["w3"]["installGeneration"] = 1
     lowered = site.try_up()
     assert lowered.status == 1
     assert "the machine has install generation 2, the stack file's 1 is lower" in lowered.text
-    assert "Set hosts.w4.installGeneration to 2" in lowered.text
+    assert "Set hosts.w3.installGeneration to 2" in lowered.text
     with site.editing() as config:
-        config["keystone:hosts"]["w4"]["installGeneration"] = 2
+        config["keystone:hosts"]["w3"]["installGeneration"] = 2
     site.up()
-    assert marks(site, "w4") == installs + 1
+    assert marks(site, "w3") == installs + 1
     assert "no changes" in site.up().stdout
 
 
@@ -182,10 +182,10 @@ def test_the_guard_refuses_and_writes_nothing(site: Checkout):
 
 
 def test_a_machine_of_another_cluster_is_refused(site: Checkout):
-    marker = site.machine("w4") / "root/etc/keystone/install.json"
+    marker = site.machine("w3") / "root/etc/keystone/install.json"
     ours = marker.read_text()
     marker.write_text(json.dumps(json.loads(ours) | {"cluster": "elsewhere"}))
-    done = site.hosts_command("install", "w4")
+    done = site.hosts_command("install", "w3")
     marker.write_text(ours)
     assert done.status == REFUSED
     assert (
@@ -199,7 +199,7 @@ def test_a_person_with_a_rule_switches_the_meshs_own_ssh_on(site: Checkout):
     before = site.resources()
     site.up()
     touched = changed(before, site.resources())
-    assert set(touched) == {"Command policy-mesh", *(f"Command join-{name}" for name in FOUR | {"w4"})}
+    assert set(touched) == {"Command policy-mesh", *(f"Command join-{name}" for name in site.hosts())}
     assert json.loads(site.on("w1", "tailscale", "debug", "prefs"))["RunSSH"] is True
 
 
@@ -213,7 +213,7 @@ def test_a_stopped_twin_fails_a_preview_with_one_message_and_keeps_the_state(sit
     assert "Start the machines or mend the network; the state is untouched." in preview.stderr
     assert site.state() == before
     assert "no changes" in site.up().stdout
-    assert verified(site)["node ready"] == 5
+    assert verified(site)["node ready"] == len(site.hosts())
 
 
 def private_parts(identities: Identities, hosts: dict[str, dict[str, Any]]) -> dict[str, str]:

@@ -91,6 +91,8 @@ def test_a_full_disk_is_one_line(other: Checkout, tmp_path: Path):
 
 
 def test_three_servers_and_an_edge_come_up_beside_the_first_site(site: Checkout, other: Checkout):
+    if not site.status()["running"]:
+        site.up()
     done = other.up(limit=240)
     assert "created" in done.stdout
     verified = other.keystone("verify", "--json", limit=120)
