@@ -64,18 +64,21 @@ class Double:
     def __call__(self, environ: Any, start_response: Any) -> Iterable[bytes]:
         request = Request(environ)
         request.max_content_length = BODY_LIMIT
+        if request.path.startswith(f"{CONTROL}/"):
+            with self._lock:
+                return self._order(request)(environ, start_response)
         with self._lock:
-            if request.path.startswith(f"{CONTROL}/"):
-                response = self._order(request)
-            else:
-                response = self._answer(request)
-                self._remember(request, response)
+            fault = self._told(request)
+        # A slow answer holds nobody else up.
+        time.sleep((fault or {}).get("delay", 0))
+        with self._lock:
+            response = self._answer(request, fault)
+            self._remember(request, response)
         return response(environ, start_response)
 
     # --- the API ---
 
-    def _answer(self, request: Request) -> Response:
-        fault = self._told(request)
+    def _answer(self, request: Request, fault: Object | None) -> Response:
         if fault is not None and not fault.get("after"):
             return _faulty(fault)
         try:
@@ -175,7 +178,6 @@ class Double:
                 and re.search(fault.get("path", ""), request.path)
             ):
                 fault["times"] = fault.get("times", 1) - 1
-                time.sleep(fault.get("delay", 0))
                 return fault
         return None
 
