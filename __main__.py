@@ -86,7 +86,7 @@ class Program:
             opts=pulumi.ResourceOptions(providers=[kubernetes]),
         )
         inside = pulumi.ResourceOptions(providers=[kubernetes])
-        Platform("platform", PlatformArgs(settings=settings, after=base.ready), opts=inside)
+        Platform("platform", PlatformArgs(settings=settings, secrets=self.secrets, after=base.ready), opts=inside)
         tokens = self.tunnel(settings.tunnel, base.ready, kubernetes) if settings.tunnel else {}
         pulumi.export("serviceTokens", pulumi.Output.secret(tokens))
         for output, value in outputs.plain(settings, self.stack).items():

@@ -1,4 +1,4 @@
-"""Everything inside the cluster up to the applications: namespaces, network, storage, the user's repository."""
+"""Everything inside the cluster up to the applications: namespaces, network, storage, monitoring, the repository."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,10 +9,11 @@ from components.ceph_storage import CephStorage, CephStorageArgs
 from components.cluster_network import ClusterNetwork, ClusterNetworkArgs
 from components.gitops import GitopsRepository, GitopsRepositoryArgs
 from components.namespaces import Namespaces, NamespacesArgs
+from components.observability import Observability, ObservabilityArgs
 from components.storage_classes import StorageClasses, StorageClassesArgs
 from keystone import charts
 from keystone.charts import mount_test, network
-from keystone.settings import Settings
+from keystone.settings import Secrets, Settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +21,7 @@ class PlatformArgs:
     """`after` stands for the nodes: a destroy removes the platform while they still run."""
 
     settings: Settings
+    secrets: Secrets
     after: pulumi.Resource
 
 
@@ -58,6 +60,16 @@ class Platform(pulumi.ComponentResource):
                 settings=settings, ceph=storage.ceph, releases=releases, namespaces=self.namespaces, after=found
             )
             found |= CephStorage("ceph", ceph, opts=child).releases
+        if settings.observability:
+            monitoring = ObservabilityArgs(
+                settings=settings,
+                observability=settings.observability,
+                secrets=args.secrets,
+                releases=releases,
+                namespaces=self.namespaces,
+                after=found,
+            )
+            found |= Observability("observability", monitoring, opts=child).releases
         self.releases = found
         if settings.gitops.repository:
             after = [args.after, *found.values()]

@@ -28,6 +28,7 @@ PRIVILEGED = {
     "aws-efs-csi-driver": "the node plugin mounts volumes on the host",
     "observability": "node exporter and the log agent read the host's files",
     "monitoring": "node exporter reads the host's files",
+    "alloy": "the agents read the hosts' journals, and their metrics on loopback",
     "istio-system": "the CNI plugin sets up pods' network from the host",
     "linkerd-cni": "the CNI plugin sets up pods' network from the host",
 }

@@ -2,11 +2,13 @@
 
 from typing import Any
 
+import pulumi
 import pytest
 
 from components.platform import Platform, PlatformArgs
+from keystone.settings import Secrets
 from tests.components.platforms import CEPH, POOLS, Anything, settings
-from tests.recording import Engine, run
+from tests.recording import ROOT_SECRET, Engine, run
 
 FULL: dict[str, Any] = {
     "network": {"loadBalancer": {"pools": POOLS}},
@@ -24,13 +26,21 @@ MATRIX: dict[str, dict[str, Any]] = {
     "flannel with nginx": {**FULL, "network": {**CALICO, "cni": "flannel", "gateway": "nginx"}},
     "ceph off": {**FULL, "storage": {"localPath": {}}},
     "longhorn": {**FULL, "storage": {"default": "longhorn", "longhorn": {}, "localPath": {}}},
+    "observed": {**FULL, "observability": {"logs": {"store": "bucket"}}},
+    "observed without Ceph": {**FULL, "storage": {"localPath": {}}, "observability": {}},
+    "observed by argocd": {**FULL, "gitops": {"engine": "argocd"}, "observability": {}},
     "istio": {**FULL, "network": {**FULL["network"], "serviceMesh": "istio"}},
 }
 
 
 def deploy(sections: dict[str, Any], *, preview: bool = False) -> Engine:
     chosen = settings(**sections)
-    return run(lambda: Platform("platform", PlatformArgs(settings=chosen, after=Anything())) and None, preview=preview)
+
+    def build() -> None:
+        secrets = Secrets(root=pulumi.Output.secret(ROOT_SECRET))
+        Platform("platform", PlatformArgs(settings=chosen, secrets=secrets, after=Anything()))
+
+    return run(build, preview=preview)
 
 
 @pytest.mark.parametrize("sections", MATRIX.values(), ids=MATRIX)

@@ -9,9 +9,9 @@ from pulumi_kubernetes import Provider
 from pulumi_kubernetes.core.v1 import Namespace
 
 from components.platform import Platform, PlatformArgs
-from keystone.settings import parse
+from keystone.settings import Secrets, parse
 from tests.policy import court
-from tests.recording import Engine, document
+from tests.recording import ROOT_SECRET, Engine, document
 
 POOLS = {"ingress": "127.78.5.200-127.78.5.209"}
 ROLE = "arn:aws:iam::123456789012:role/x"
@@ -44,6 +44,11 @@ CHOICES: dict[str, dict[str, Any]] = {
         "platform": {"certManager": {}},
     },
     "cilium": {"network": {"gateway": "cilium", "serviceMesh": "cilium", "loadBalancer": {"pools": POOLS}}},
+    "observed": {"storage": {"localPath": {}}, "observability": {}},
+    "observed with a bucket": {
+        "storage": {"default": "ceph-block", "ceph": {}},
+        "observability": {"logs": {"store": "bucket"}},
+    },
     "aws": {
         "storage": {
             "default": "ebs-gp3",
@@ -65,8 +70,9 @@ def test_no_choice_of_the_platform_breaks_a_rule(choice: str, deploy: Callable[.
         provider = Provider("kubernetes", kubeconfig="x", cluster_identifier="c")
         options = pulumi.ResourceOptions(providers=[provider])
         labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+        secrets = Secrets(root=pulumi.Output.secret(ROOT_SECRET))
         after = Namespace("after", metadata={"name": "after", "labels": labels}, opts=options)
-        Platform("platform", PlatformArgs(settings=settings, after=after), opts=options)
+        Platform("platform", PlatformArgs(settings=settings, secrets=secrets, after=after), opts=options)
 
     engine = deploy(build)
     cases = [
