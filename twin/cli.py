@@ -171,7 +171,8 @@ def remove(host: HostName, stack: Stack = "dev", project: Project = Path()) -> N
 
 def check_space(site: Site) -> None:
     """Raise KeystoneError when there is not enough room for a site."""
-    folder = site.root if site.root.exists() else site.project
+    # The nearest folder that is there: .twin may be a disk of its own.
+    folder = next(folder for folder in (site.root, *site.root.parents) if folder.exists())
     free = shutil.disk_usage(folder).free
     if free < SPACE_NEEDED:
         raise KeystoneError(
