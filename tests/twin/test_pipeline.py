@@ -217,12 +217,15 @@ def test_7_another_project_deploys_by_the_outputs_alone(site: Site) -> None:
     site.pulumi("stack", "init", folder=folder)
     site.pulumi("up", "--yes", "--skip-preview", folder=folder)
 
-    found = json.loads(site.kubectl("get", "deploy,service,pvc,ingress,configmap", "-n", "hello", "-o", "json"))[
-        "items"
-    ]
+    wanted = "deploy,service,pvc,httproute,configmap"
+    found = json.loads(site.kubectl("get", wanted, "-n", "hello", "-o", "json"))["items"]
     kinds = {one["kind"]: one for one in found if one["metadata"]["name"].startswith("hello")}
-    assert set(kinds) == {"Deployment", "Service", "PersistentVolumeClaim", "Ingress", "ConfigMap"}
-    assert kinds["Ingress"]["spec"]["rules"][0]["host"] == "hello.keystone.internal"
+    assert set(kinds) == {"Deployment", "Service", "PersistentVolumeClaim", "HTTPRoute", "ConfigMap"}
+    services = json.loads(site.pulumi("stack", "output", "services", "--json"))
+    assert kinds["HTTPRoute"]["spec"]["hostnames"] == ["hello.keystone.internal"]
+    [parent] = kinds["HTTPRoute"]["spec"]["parentRefs"]
+    assert (parent["namespace"], parent["name"]) == (services["gateway"]["namespace"], services["gateway"]["name"])
+    assert kinds["PersistentVolumeClaim"]["spec"]["storageClassName"] == services["storageClass"]
     assert kinds["ConfigMap"]["metadata"]["labels"]["grafana_dashboard"] == "1"
     assert json.loads(kinds["ConfigMap"]["data"]["hello.json"])["uid"] == "hello"
     [pod] = json.loads(site.kubectl("get", "pods", "-n", "hello", "-o", "json"))["items"]
