@@ -277,7 +277,7 @@ class Checkout:
         assert done.ok, f"{' '.join(argv)} ended with {done.status}:\n{done.text}"
         return done
 
-    def keystone(self, *words: str, limit: float = 120, environment: Mapping[str, str] | None = None) -> Done:
+    def keystone(self, *words: str, limit: float = 300, environment: Mapping[str, str] | None = None) -> Done:
         return self.run(PYTHON, "-m", "keystone", *words, limit=limit, environment=environment)
 
     def twin(self, *words: str, limit: float = 120, environment: Mapping[str, str] | None = None) -> Done:
@@ -290,12 +290,12 @@ class Checkout:
         twin = self.twin("up")
         assert twin.ok, twin.text
 
-    def try_up(self, *, limit: float = 120) -> Done:
+    def try_up(self, *, limit: float = 300) -> Done:
         """`make up`, whatever its outcome."""
         self.ready()
         return self.keystone("up", limit=limit)
 
-    def up(self, *, limit: float = 120) -> Done:
+    def up(self, *, limit: float = 300) -> Done:
         """`make up`, which has to succeed."""
         done = self.try_up(limit=limit)
         assert done.ok, done.text
@@ -329,7 +329,7 @@ class Checkout:
 
     def destroy(self) -> tuple[Done, Done]:
         """`make destroy`: what the engine and what the twin said."""
-        return self.keystone("destroy", limit=120), self.twin("down", limit=180)
+        return self.keystone("destroy", limit=300), self.twin("down", limit=180)
 
     # Looking
 

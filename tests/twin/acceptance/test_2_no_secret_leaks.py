@@ -7,7 +7,7 @@ import pytest
 
 from tests.twin.acceptance.checkout import Checkout
 
-pytestmark = [pytest.mark.twin, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.twin, pytest.mark.timeout(900)]
 
 
 def test_an_update_on_the_twin_leaves_no_secret_behind(site: Checkout, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.twin.acceptance.checkout import PYTHON, Argv, Checkout, Done, host
 
-pytestmark = [pytest.mark.twin, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.twin, pytest.mark.timeout(900)]
 NETWORK = "127.78.9"
 
 
@@ -93,7 +93,7 @@ def test_a_full_disk_is_one_line(other: Checkout, tmp_path: Path):
 def test_three_servers_and_an_edge_come_up_beside_the_first_site(site: Checkout, other: Checkout):
     if not site.status()["running"]:
         site.up()
-    done = other.up(limit=240)
+    done = other.up()
     assert "created" in done.stdout
     verified = other.keystone("verify", "--json", limit=120)
     assert verified.ok, verified.text
