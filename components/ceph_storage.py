@@ -12,6 +12,7 @@ from components.chart_release import install
 from components.thing import thing
 from keystone.charts import Release, ceph
 from keystone.charts.mount_test import TEST_NAMESPACE, bucket, claim, job
+from keystone.identities import Identities
 from keystone.settings import Ceph, Settings
 
 
@@ -21,6 +22,7 @@ class CephStorageArgs:
 
     settings: Settings
     ceph: Ceph
+    root: pulumi.Input[str]
     releases: Mapping[str, Release]
     namespaces: Mapping[str, pulumi.Input[str]]
     after: Mapping[str, pulumi.Resource]
@@ -35,12 +37,37 @@ class CephStorage(pulumi.ComponentResource):
     def __init__(self, name: str, args: CephStorageArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("keystone:components:CephStorage", name, None, opts)
         ours = [args.releases[release.name] for release in ceph.releases(args.settings, args.ceph)]
-        self.releases = install(ours, args.settings.gitops, args.namespaces, parent=self, after=args.after)
+        namespaces = dict(args.namespaces)
+        if args.ceph.object:
+            secret = self._certificate(name, args)
+            # By its data, not by order: the store finds its certificate when the chart comes.
+            namespaces[ceph.NAMESPACE] = pulumi.Output.all(namespaces[ceph.NAMESPACE], secret.id).apply(
+                lambda it: it[0]
+            )
+        self.releases = install(ours, args.settings.gitops, namespaces, parent=self, after=args.after)
         self.ready = self.releases["rook-ceph-cluster"]
         where = args.namespaces.get(TEST_NAMESPACE)
         if where is not None:
             self._tests(name, args.ceph, where)
         self.register_outputs({})
+
+    def _certificate(self, name: str, args: CephStorageArgs) -> core.Secret:
+        """The object store's certificate, by the private authority; that one's own stands behind it, for Rook."""
+        cluster = args.settings.cluster
+        names = [ceph.OBJECT_STORE_HOST, f"{ceph.OBJECT_STORE_HOST}.{cluster.cluster_domain}"]
+
+        def made(root: str) -> dict[str, str]:
+            identities = Identities(root, cluster.name)
+            certificate, key = identities.object_store_certificate(names)
+            return {"tls.crt": certificate + identities.mesh_ca()[0], "tls.key": key}
+
+        return core.Secret(
+            f"{name}-object-store-tls",
+            metadata=meta.ObjectMetaArgs(name=ceph.OBJECT_STORE_TLS, namespace=args.namespaces[ceph.NAMESPACE]),
+            type="kubernetes.io/tls",
+            string_data=pulumi.Output.secret(args.root).apply(made),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
 
     def _tests(self, name: str, choice: Ceph, namespace: pulumi.Input[str]) -> None:
         after = pulumi.ResourceOptions(parent=self, depends_on=[self.ready])

@@ -4,11 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pulumi
+from pulumi_kubernetes.core import v1 as core
+from pulumi_kubernetes.meta import v1 as meta
 
 from components.chart_release import install
 from components.thing import thing
 from keystone.charts import Release, monitoring
-from keystone.charts.observability import NAMESPACE
+from keystone.charts.observability import AUTHORITY, AUTHORITY_FILE, NAMESPACE
+from keystone.identities import Identities
 from keystone.settings import Observability, Settings
 
 READER = "alloy-logs"
@@ -20,6 +23,7 @@ class LogsArgs:
 
     settings: Settings
     observability: Observability
+    root: pulumi.Input[str]
     releases: Mapping[str, Release]
     namespaces: Mapping[str, pulumi.Input[str]]
     after: Mapping[str, pulumi.Resource]
@@ -41,8 +45,19 @@ class Logs(pulumi.ComponentResource):
                 after=[after["rook-ceph-cluster"]],
                 namespace=args.namespaces[NAMESPACE],
             )
-            # Loki waits for its bucket, and with it for the store.
-            after["rook-ceph-cluster"] = claim
+            # Loki waits for its bucket, and with it for the store and the authority that it trusts.
+            after["rook-ceph-cluster"] = self._authority(name, args, claim)
         found = install([loki, args.releases[READER]], args.settings.gitops, args.namespaces, parent=self, after=after)
         self.releases = {key: found[key] for key in (loki.name, READER)}
         self.register_outputs({})
+
+    def _authority(self, name: str, args: LogsArgs, after: pulumi.Resource) -> core.ConfigMap:
+        cluster = args.settings.cluster.name
+        certificate = pulumi.Output.from_input(args.root).apply(lambda root: Identities(root, cluster).mesh_ca()[0])
+        return core.ConfigMap(
+            f"{name}-authority",
+            metadata=meta.ObjectMetaArgs(name=AUTHORITY, namespace=args.namespaces[NAMESPACE]),
+            # A certificate is public, though it is derived from what is not.
+            data={AUTHORITY_FILE: pulumi.Output.unsecret(certificate)},
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[after]),
+        )

@@ -59,6 +59,7 @@ class Observability(pulumi.ComponentResource):
             LogsArgs(
                 settings=args.settings,
                 observability=args.observability,
+                root=args.secrets.root,
                 releases=args.releases,
                 namespaces=args.namespaces,
                 after={**args.after, **self.releases},

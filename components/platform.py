@@ -57,7 +57,12 @@ class Platform(pulumi.ComponentResource):
             found |= StorageClasses("storage", classes, opts=child).releases
         if storage and storage.ceph:
             ceph = CephStorageArgs(
-                settings=settings, ceph=storage.ceph, releases=releases, namespaces=self.namespaces, after=found
+                settings=settings,
+                ceph=storage.ceph,
+                root=args.secrets.root,
+                releases=releases,
+                namespaces=self.namespaces,
+                after=found,
             )
             found |= CephStorage("ceph", ceph, opts=child).releases
         if settings.observability:

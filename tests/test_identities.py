@@ -54,6 +54,7 @@ def every_kind(subject: Identities) -> dict[str, object]:
         "mesh_ca": list(subject.mesh_ca()),
         "mesh_certificate": list(mesh_tls),
         "recovery_passphrase w1 1": subject.recovery_passphrase("w1", 1),
+        "object_store_certificate": list(subject.object_store_certificate(["store.rook-ceph.svc"])),
         "grafana_password": subject.grafana_password(),
         "fingerprint": subject.fingerprint("dev/w1/agent-token", b"text"),
         "disk_guid dev w1 1": disk_guid("dev", "w1", 1),

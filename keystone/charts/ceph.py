@@ -13,7 +13,10 @@ GROUPS = ("ceph.rook.io", "objectbucket.io")
 CSI_GROUPS = ("csi.ceph.io",)
 BLOCK, FILESYSTEM, OBJECT = "ceph-block", "ceph-filesystem", "ceph-bucket"
 OBJECT_STORE = "ceph-objectstore"
-"""RGW's service is rook-ceph-rgw-ceph-objectstore.rook-ceph.svc, port 80."""
+"""RGW's service is rook-ceph-rgw-ceph-objectstore.rook-ceph.svc, port 443."""
+OBJECT_STORE_HOST = f"rook-ceph-rgw-{OBJECT_STORE}.{NAMESPACE}.svc"
+OBJECT_STORE_TLS = f"{OBJECT_STORE}-tls"
+"""The Secret with RGW's certificate and key."""
 DRIVERS = {"rbd": "rook-ceph.rbd.csi.ceph.com", "cephfs": "rook-ceph.cephfs.csi.ceph.com"}
 WANTED_REPLICAS = 3
 # NixOS keeps modules outside /lib; the plugins load rbd and ceph by themselves when they are missing.
@@ -221,7 +224,9 @@ def _object(pool: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
             "dataPool": {**pool, "parameters": {"bulk": "true"}},
             "preservePoolsOnDelete": True,
             "gateway": {
-                "port": 80,
+                # No plain port: keys and contents travel encrypted or not at all.
+                "securePort": 443,
+                "sslCertificateRef": OBJECT_STORE_TLS,
                 "instances": 2 if len(settings.nodes) > 2 else 1,
                 "resources": {"requests": {"cpu": "250m", "memory": "512Mi"}, "limits": {"memory": "2Gi"}},
             },

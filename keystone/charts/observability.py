@@ -24,6 +24,9 @@ SSO_SECRET = "grafana-sso"
 LOKI_URL = f"http://loki.{NAMESPACE}.svc:3100"
 LOGS_BUCKET = "loki"
 """Name of the bucket claim, and of the Secret with the bucket's keys that Rook makes of it."""
+AUTHORITY, AUTHORITY_FILE = "private-authority", "ca.crt"
+"""The ConfigMap with the certificate of the private authority, which signs the object store's."""
+AUTHORITY_FOLDER = "/etc/private-authority"
 # The 30th address: in the part of the range that is never given out by chance (KEP-3070), after k3s' own for DNS.
 PROMETHEUS_ADDRESS = 30
 # Prometheus drops the oldest blocks in time; the rest is for the log of what is being written.
@@ -231,10 +234,18 @@ def loki(settings: Settings, observability: Observability) -> Release:
     if bucket:
         storage |= {
             "bucketNames": {"chunks": bucket_name(settings), "ruler": bucket_name(settings)},
-            "s3": {"endpoint": ceph_endpoint(), "region": "us-east-1", "s3ForcePathStyle": True, "insecure": False},
+            "s3": {
+                "endpoint": f"https://{ceph.OBJECT_STORE_HOST}",
+                "region": "us-east-1",
+                "s3ForcePathStyle": True,
+                "insecure": False,
+                "http_config": {"ca_file": f"{AUTHORITY_FOLDER}/{AUTHORITY_FILE}"},
+            },
         }
         # The keys of the bucket, from the claim's own Secret: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.
         single["extraEnvFrom"] = [{"secretRef": {"name": LOGS_BUCKET}}]
+        single["extraVolumes"] = [{"name": "authority", "configMap": {"name": AUTHORITY}}]
+        single["extraVolumeMounts"] = [{"name": "authority", "mountPath": AUTHORITY_FOLDER, "readOnly": True}]
     off = {"enabled": False}
     return Release(
         name="loki",
@@ -308,10 +319,6 @@ def needs(settings: Settings, observability: Observability) -> tuple[str, ...]:
 def bucket_name(settings: Settings) -> str:
     """Buckets of one store have one name each; the cluster's name keeps copies of two clusters apart."""
     return f"{settings.cluster.name}-logs"
-
-
-def ceph_endpoint() -> str:
-    return f"https://rook-ceph-rgw-{ceph.OBJECT_STORE}.{ceph.NAMESPACE}.svc"
 
 
 def _alloy(name: str, text: str, more: dict[str, Any], controller: dict[str, Any], needs: tuple[str, ...]) -> Release:

@@ -158,11 +158,18 @@ class Identities:
         """
         if not names:
             raise KeystoneError("mesh certificate", "no name given", "Give the host of mesh.serverUrl")
+        return self._server("mesh tls", names)
+
+    def object_store_certificate(self, names: Sequence[str]) -> tuple[str, str]:
+        """Return certificate and key (PEM) of the cluster's object store. The authority is that of the mesh."""
+        return self._server("object store tls", names)
+
+    def _server(self, purpose: str, names: Sequence[str]) -> tuple[str, str]:
         wanted = sorted({name.strip("[]").lower() for name in names})
         ca_certificate, _ = self.mesh_ca()
-        key = p256_key(self._bytes("mesh tls key", length=40))
+        key = p256_key(self._bytes(f"{purpose} key", length=40))
         # One serial number per set of names (RFC 5280: unique per issuer).
-        serial = certificates.serial_number(self._bytes("mesh tls serial", ",".join(wanted)))
+        serial = certificates.serial_number(self._bytes(f"{purpose} serial", ",".join(wanted)))
         ca_key = p256_key(self._bytes("mesh ca", length=40))
         return certificates.server(wanted, key, serial, ca_certificate, ca_key), certificates.key_pem(key)
 

@@ -2,10 +2,14 @@
 
 from typing import Any
 
+import pulumi
+from cryptography import x509
+
 from components.ceph_storage import CephStorage, CephStorageArgs
 from keystone import charts
+from keystone.identities import Identities
 from tests.components.platforms import names, settings
-from tests.recording import Engine, run
+from tests.recording import ROOT_SECRET, Engine, is_secret, plain, run
 
 
 def deploy(test: bool = True, **ceph: Any) -> Engine:
@@ -19,7 +23,12 @@ def deploy(test: bool = True, **ceph: Any) -> Engine:
 
     def build() -> None:
         args = CephStorageArgs(
-            settings=chosen, ceph=choice, releases=charts.releases(chosen), namespaces=where, after={}
+            settings=chosen,
+            ceph=choice,
+            root=pulumi.Output.secret(ROOT_SECRET),
+            releases=charts.releases(chosen),
+            namespaces=where,
+            after={},
         )
         CephStorage("ceph", args)
 
@@ -59,3 +68,19 @@ def test_a_class_that_is_not_chosen_is_not_tested() -> None:
     tested = {r.name for r in deploy(filesystem=False, object=False).resources if "test" in r.name}
     assert tested == {"ceph-block-mount-test"}
     assert not [r.name for r in deploy(test=False).resources if "test" in r.name or "claim" in r.name]
+
+
+def test_the_object_store_speaks_tls_alone_with_a_certificate_of_the_private_authority() -> None:
+    engine = deploy()
+    secret = engine.named("ceph-object-store-tls").inputs
+    gateway = engine.named("chart-rook-ceph-cluster-release").inputs["spec"]["values"]["cephObjectStores"][0]["spec"]
+    assert gateway["gateway"]["sslCertificateRef"] == secret["metadata"]["name"]
+    assert (gateway["gateway"]["securePort"], "port" in gateway["gateway"]) == (443, False)
+    assert secret["type"] == "kubernetes.io/tls"
+    assert is_secret(secret["stringData"])
+    found = plain(secret["stringData"])["tls.crt"]
+    assert found.endswith(Identities(ROOT_SECRET, "site").mesh_ca()[0])
+    leaf = x509.load_pem_x509_certificate(found.encode())
+    names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert "rook-ceph-rgw-ceph-objectstore.rook-ceph.svc" in names.get_values_for_type(x509.DNSName)
+    assert "ceph-object-store-tls" in engine.named("chart-rook-ceph-cluster-release").dependencies

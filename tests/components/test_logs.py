@@ -8,9 +8,10 @@ from pulumi_command import local
 
 from components.logs import Logs, LogsArgs
 from keystone import charts
+from keystone.identities import Identities
 from keystone.settings import Settings
 from tests.observability.queries import site
-from tests.recording import Engine
+from tests.recording import ROOT_SECRET, Engine
 
 Deploy = Callable[..., Engine]
 
@@ -27,6 +28,7 @@ def _build(settings: Settings) -> Callable[[], object]:
             LogsArgs(
                 settings=settings,
                 observability=settings.observability,
+                root=pulumi.Output.secret(ROOT_SECRET),
                 releases=charts.releases(settings),
                 namespaces={"monitoring": "monitoring", "alloy": "alloy"},
                 after=after,
@@ -54,7 +56,13 @@ def test_with_a_bucket_loki_waits_for_it(deploy: Deploy) -> None:
     }
     assert claim["metadata"]["annotations"] == {"pulumi.com/waitFor": "jsonpath={.status.phase}=Bound"}
     assert "rook-ceph-cluster-there" in engine.named("logs-bucket").dependencies
-    assert "logs-bucket" in engine.named("chart-loki").dependencies
+    assert "logs-authority" in engine.named("chart-loki").dependencies
+    assert "logs-bucket" in engine.named("logs-authority").dependencies
+
+
+def test_loki_trusts_the_private_authority_whose_certificate_is_public(deploy: Deploy) -> None:
+    found = deploy(_build(site(observability={"logs": {"store": "bucket"}}))).named("logs-authority").inputs
+    assert found["data"] == {"ca.crt": Identities(ROOT_SECRET, "site").mesh_ca()[0]}
 
 
 def test_without_a_bucket_none_is_asked_for(deploy: Deploy) -> None:
