@@ -59,7 +59,7 @@ ROOK_CHART = "1.20.6"  # renovate: datasource=helm depName=rook-ceph registryUrl
 TRAEFIK_CHART = "41.3.0"  # renovate: datasource=helm depName=traefik registryUrl=https://traefik.github.io/charts
 VPA_CHART = "0.11.0"  # renovate: datasource=helm depName=vertical-pod-autoscaler registryUrl=https://kubernetes.github.io/autoscaler
 BUSYBOX_IMAGE = "1.37.0@sha256:bdf57e528e45e4433820e045b29b4597825a1c9e38353532d90a01445013f82e"  # renovate: datasource=docker depName=docker.io/library/busybox
-CLOUDFLARED_IMAGE = "2026.10.0"  # renovate: datasource=docker depName=cloudflare/cloudflared
+CLOUDFLARED_IMAGE = "2026.8.2@sha256:0aa26e284f05e6c77ae375b8c9c11d9eb6a448fb7bcd8d40f31cb6176189eb38"  # renovate: datasource=docker depName=docker.io/cloudflare/cloudflared
 CEPH_IMAGE = "20.2.4"  # renovate: datasource=docker depName=quay.io/ceph/ceph
 
 # The Go modules whose definitions of custom resources the catalogue is proven against (toolchain/modules/crds). Where

@@ -10,7 +10,7 @@ from keystone.settings import Origin, Settings, Tunnel
 
 NAMESPACE = "cloudflared"
 APP = "cloudflared"
-IMAGE = f"cloudflare/cloudflared:{versions.CLOUDFLARED_IMAGE}"
+IMAGE = f"docker.io/cloudflare/cloudflared:{versions.CLOUDFLARED_IMAGE}"
 USER = 65532
 METRICS_PORT = 2000
 TOKEN_KEY = "token"

@@ -10,6 +10,7 @@ from pulumi_kubernetes.apps.v1 import Deployment
 from pulumi_kubernetes.core.v1 import ConfigMap, Secret
 
 from keystone.settings import Settings, parse
+from tests.policy import court
 from tests.recording import Engine, document, is_secret, plain
 
 Deploy = Callable[..., Engine]
@@ -290,3 +291,37 @@ def test_a_preview_of_nothing_made_yet_shows_every_resource(deploy: Deploy) -> N
     settings = site(identityProvider=LOGIN)
     made, previewed = deploy(build(settings)), deploy(build(settings), preview=True)
     assert {r.name for r in previewed.resources} == {r.name for r in made.resources}
+
+
+def test_the_policy_pack_finds_no_fault_with_it(deploy: Deploy) -> None:
+    settings = site(identityProvider=LOGIN, serviceTokens={"robot": {"validDays": 90}})
+
+    def program() -> object:
+        import providers
+        from components.tunnel import Tunnel, TunnelArgs
+
+        assert settings.tunnel
+        kubernetes = providers.kubernetes("kubeconfig", "site")
+        cloudflare = providers.cloudflare(pulumi.Output.secret("token"), settings.tunnel)
+        after = ConfigMap("platform", data={}, opts=pulumi.ResourceOptions(provider=kubernetes))
+        secret = pulumi.Output.secret("hush-hush")
+        args = TunnelArgs(settings=settings, tunnel=settings.tunnel, after=after, identity_provider_secret=secret)
+        return Tunnel("tunnel", args, opts=pulumi.ResourceOptions(providers=[kubernetes, cloudflare]))
+
+    engine = deploy(program)
+    endpoint = "clusters: [{cluster: {server: https://127.78.5.10:6443}}]"
+    made = {one.name: one for one in engine.resources if one.kind.startswith("pulumi:providers:")}
+    cases = [
+        court.Case(
+            kind=one.kind,
+            name=one.name,
+            props=one.inputs,
+            protect=one.protect,
+            provider=one.provider,
+            provider_props={**made[one.provider].inputs, "kubeconfig": endpoint} if one.provider in made else {},
+        )
+        for one in engine.resources
+    ]
+    verdict = court.judge(cases, whole=True)
+    assert verdict.violations == []
+    assert len([one for one in cases if "cloudflare:" in one.kind]) >= 10
