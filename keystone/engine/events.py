@@ -37,6 +37,14 @@ def name_of(urn: str) -> str:
     return urn.rsplit("::", 1)[-1]
 
 
+def _log_command(urn: str) -> str:
+    """Where more is to be read about a release that failed; empty for everything else."""
+    kind = urn.rpartition("::")[0].rpartition(":")[2]
+    release = name_of(urn).removeprefix("chart-").removesuffix("-release")
+    where = {"HelmRelease": "flux-system", "Application": "argocd"}.get(kind)
+    return f"kubectl -n {where} describe {kind.lower()} {release}" if where else ""
+
+
 @dataclass
 class Reporter:
     """Reads events one by one. A terminal gets a live line about what is running; elsewhere one comes at times."""
@@ -50,6 +58,7 @@ class Reporter:
     running: dict[str, tuple[str, float]] = field(default_factory=dict)
     said: dict[str, str] = field(default_factory=dict)  # the last line of each running command
     warned: set[str] = field(default_factory=set)
+    warnings: dict[str, str] = field(default_factory=dict)  # the last warning about each resource
     outputs: dict[str, Any] = field(default_factory=dict)
     unchanged: int = 0
     started: float = field(default_factory=time.monotonic)
@@ -127,6 +136,7 @@ class Reporter:
             case "error":
                 self.errors.setdefault(urn, []).append(text)
             case "warning":
+                self.warnings[urn] = text
                 if text not in self.warned:
                     self.warned.add(text)
                     self.line(f"warning: {name_of(urn)}: {text}" if urn else f"warning: {text}")
@@ -193,6 +203,11 @@ class Reporter:
             if urn:
                 lines.append(f"{name_of(urn)} ({urn.split('::')[2].rsplit('$', 1)[-1]}):")
             lines += [f"  {one}" if urn else one for text in kept for one in text.splitlines()]
+            # A release tells why it fails while the engine waits for it; in the end the engine knows only that it waited.
+            if urn in self.warnings:
+                lines.append(f"  last it said: {self.warnings[urn]}")
+            if command := _log_command(urn):
+                lines.append(f"  more: {command}")
         return lines
 
     def results(self) -> list[str]:
