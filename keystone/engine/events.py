@@ -203,7 +203,7 @@ class Reporter:
             if urn:
                 lines.append(f"{name_of(urn)} ({urn.split('::')[2].rsplit('$', 1)[-1]}):")
             lines += [f"  {one}" if urn else one for text in kept for one in text.splitlines()]
-            # A release tells why it fails while the engine waits for it; in the end the engine knows only that it waited.
+            # A release tells why it fails while the engine waits; in the end the engine knows only that it waited.
             if urn in self.warnings:
                 lines.append(f"  last it said: {self.warnings[urn]}")
             if command := _log_command(urn):
