@@ -3,6 +3,7 @@
 from typing import Any
 
 import pulumi
+from pulumi import ProviderResource as Provider
 
 import providers
 import versions
@@ -13,6 +14,7 @@ from components.mesh_network import MeshNetwork, MeshNetworkArgs
 from components.platform import Platform, PlatformArgs
 from components.primer import Primer, PrimerArgs
 from keystone import facts, outputs
+from keystone.charts import observability
 from keystone.errors import KeystoneError
 from keystone.settings import Secrets, Settings, load
 from keystone.settings import Tunnel as TunnelSettings
@@ -53,7 +55,7 @@ class Program:
             found[name] = Host(name, self.host(name, install_after=[], system_after=[newest])).system
         return found
 
-    def tunnel(self, tunnel: TunnelSettings, after: pulumi.Resource, kubernetes: pulumi.ProviderResource) -> Any:
+    def tunnel(self, tunnel: TunnelSettings, platform: Platform, after: pulumi.Resource, kubernetes: Provider) -> Any:
         """The tunnel's service tokens."""
         from components.tunnel import Tunnel, TunnelArgs  # its SDK takes seconds to import
 
@@ -64,6 +66,7 @@ class Program:
             tunnel=tunnel,
             after=after,
             identity_provider_secret=self.secrets.identity_provider,
+            monitors=platform.releases.get(observability.STACK),
         )
         cloudflare = providers.cloudflare(token, tunnel)
         return Tunnel("tunnel", args, opts=pulumi.ResourceOptions(providers=[kubernetes, cloudflare])).service_tokens
@@ -86,8 +89,10 @@ class Program:
             opts=pulumi.ResourceOptions(providers=[kubernetes]),
         )
         inside = pulumi.ResourceOptions(providers=[kubernetes])
-        Platform("platform", PlatformArgs(settings=settings, secrets=self.secrets, after=base.ready), opts=inside)
-        tokens = self.tunnel(settings.tunnel, base.ready, kubernetes) if settings.tunnel else {}
+        platform = Platform(
+            "platform", PlatformArgs(settings=settings, secrets=self.secrets, after=base.ready), opts=inside
+        )
+        tokens = self.tunnel(settings.tunnel, platform, base.ready, kubernetes) if settings.tunnel else {}
         pulumi.export("serviceTokens", pulumi.Output.secret(tokens))
         for output, value in outputs.plain(settings, self.stack).items():
             pulumi.export(output, value)
