@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from keystone import facts, mesh_policy
+from keystone.checks import network
 from keystone.settings import read
 
 EXAMPLES = sorted(Path("examples").glob("*/Pulumi.*.yaml"))
@@ -27,3 +28,8 @@ def test_the_examples_cover_several_servers_remote_agents_and_an_edge() -> None:
     every = [host for stack, folder in CLUSTERS.items() for host in read(stack, folder).hosts.values()]
     assert {host.role for host in every} == {"primer", "server", "agent", "edge"}
     assert any(host.remote for host in every)
+
+
+@pytest.mark.parametrize("stack", sorted(CLUSTERS))
+def test_no_combination_of_an_example_is_known_to_fail(stack: str) -> None:
+    assert network.check(stack, CLUSTERS[stack]) == []
