@@ -23,6 +23,20 @@ ROOT = Path(__file__).parents[2]
 SMALL = Path(__file__).parent / "valid" / "small.yaml"
 
 
+TUNNEL = {
+    "accountId": "a" * 32,
+    "zone": "example.org",
+    "zoneId": "b" * 32,
+    "team": "home",
+    "hostnames": {
+        "app": {
+            "origin": {"namespace": "apps", "service": "web", "port": 80},
+            "access": {"emails": ["ada@example.org"]},
+        }
+    },
+}
+
+
 def small() -> dict[str, Any]:
     """The settings of the small valid file, free to change."""
     return settings_of(yaml.safe_load(SMALL.read_text())["config"])
@@ -238,6 +252,7 @@ def test_the_program_gets_the_same_settings_as_the_file_and_the_root_as_a_secret
         ({}, None, "Pulumi.it.yaml: rootSecret: this secret is missing"),
         ({"mesh": "hello"}, "00", "Pulumi.it.yaml: mesh: 'hello' is not a group of keys"),
         ({"protectHosts": "maybe"}, "00", "Pulumi.it.yaml: protectHosts: 'maybe' is not true or false"),
+        ({"tunnel": TUNNEL}, "00", "Pulumi.it.yaml: cloudflareToken: this secret is missing, and tunnel needs it"),
     ],
 )
 def test_the_program_refuses_a_wrong_configuration(change: dict[str, Any], secret: str | None, message: str) -> None:
