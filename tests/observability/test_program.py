@@ -17,6 +17,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 SECRETS = {"keystone:rootSecret": ROOT_SECRET, "keystone:cloudflareToken": "x" * 40}
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # one of the SDK, about a property that we leave out
 def test_the_tunnels_monitor_comes_after_prometheus_kinds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stack = yaml.safe_load((PROJECT / "Pulumi.dev.yaml").read_text())
     stack["config"] |= {
