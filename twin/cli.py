@@ -18,6 +18,8 @@ import typer
 from keystone.errors import KeystoneError
 from keystone.hosts.context import sweep
 from twin import control, daemon, env, ports, processes, tools
+from twin.charts.orders import Order, Orders
+from twin.services.layout import Layout
 from twin.site import Site
 
 SPACE_NEEDED = 2 * 1024**3
@@ -167,6 +169,21 @@ def lock(host: HostName, stack: Stack = "dev", project: Project = Path()) -> Non
 def remove(host: HostName, stack: Stack = "dev", project: Project = Path()) -> None:
     """Take a machine away that is no longer in the stack file, with its disks."""
     _ask(stack, project, "remove", host)
+
+
+@app.command()
+def chart(
+    release: Annotated[str, typer.Argument(help="A release, as `kubectl get hr -A` names it.")],
+    fail: Annotated[str, typer.Option(help="Let every attempt fail with this message.")] = "",
+    hang: Annotated[bool, typer.Option("--hang", help="Let it never end.")] = False,
+    slow: Annotated[float, typer.Option(help="Seconds that it takes longer.")] = 0.0,
+    stack: Stack = "dev",
+    project: Project = Path(),
+) -> None:
+    """Let a chart's installation fail, hang or take long; without an option it behaves again."""
+    site = _site(stack, project)
+    primer, _ = site.settings.primer
+    Orders(Layout(site.machines / primer / "root").chart_orders).give(release, Order(fail=fail, hang=hang, slow=slow))
 
 
 def check_space(site: Site) -> None:

@@ -5,18 +5,24 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from ipaddress import IPv4Network
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from keystone.charts import Release, releases
+from keystone.settings import parse
 from tests.charts.test_catalogue import CEPH, POOLS, THREE, settings
-from tests.twin.sites import Trial, trial
+from tests.twin.sites import Trial, document, trial
 from tests.twin.waiting import until
 from twin.charts.orders import Order, Orders
+from twin.cli import app
 from twin.services.layout import Layout
 from twin.services.units import K3s
+from twin.site import Site
 
 pytestmark = [pytest.mark.twin, pytest.mark.timeout(300)]
 NETWORK = 34
@@ -307,3 +313,15 @@ def test_a_removed_release_takes_its_workloads_along_even_when_deleted_in_the_fo
         await until(empty, LIMIT)
 
     runner.run(scenario())
+
+
+def test_the_command_line_gives_and_takes_back_an_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = parse(document(NETWORK))
+    place = Site(stack="trial", project=tmp_path, settings=chosen, network=IPv4Network(f"127.78.{NETWORK}.0/24"))
+    monkeypatch.setattr(Site, "read", lambda *_: place)
+    given = Orders(Layout(place.machines / "primer" / "root").chart_orders)
+    assert CliRunner().invoke(app, ["chart", "loki", "--fail", "no space left"]).exit_code == 0
+    assert given.of("loki") == Order(fail="no space left")
+    assert given.of("another") == Order()
+    assert CliRunner().invoke(app, ["chart", "loki"]).exit_code == 0
+    assert given.of("loki") == Order()
