@@ -14,9 +14,7 @@ Stack = Annotated[
 Limit = Annotated[float, typer.Option("--limit", help="Seconds after which the run is stopped; 0 is the usual limit.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show what commands print, too.")]
 Target = Annotated[list[str] | None, typer.Option("--target", help="Only this resource (a URN). May be repeated.")]
-Pack = Annotated[
-    list[str] | None, typer.Option("--policy-pack", help="A further policy pack. May be repeated.")
-]
+Pack = Annotated[list[str] | None, typer.Option("--policy-pack", help="A further policy pack. May be repeated.")]
 
 
 def _run(

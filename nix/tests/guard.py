@@ -20,7 +20,9 @@ deployer.wait_for_unit("multi-user.target")
 
 with subtest("the machine is one that generation 1 installed"):
     key = python("i.ssh_host_key('target', 1).private")
-    target.succeed(f"cat >/etc/ssh/key.new <<'EOF'\n{key}\nEOF\ninstall -m 600 /etc/ssh/key.new /etc/ssh/ssh_host_ed25519_key")
+    target.succeed(
+        f"cat >/etc/ssh/key.new <<'EOF'\n{key}\nEOF\ninstall -m 600 /etc/ssh/key.new /etc/ssh/ssh_host_ed25519_key"
+    )
     operator = python("i.operator_key().public")
     target.succeed(f"install -d -m 700 /root/.ssh && printf '%s\\n' '{operator}' >/root/.ssh/authorized_keys")
     marker = {"host": "target", "cluster": "vm", "generation": 1, "diskGuid": python("disk_guid('vm', 'target', 1)")}

@@ -25,7 +25,9 @@ with subtest("the disk carries our GUID, LUKS2 and the installed system"):
     assert GUID in installer.succeed("sgdisk --print /dev/disk/by-id/virtio-system").lower()
     luks = installer.succeed("cryptsetup luksDump /dev/disk/by-partlabel/disk-main-luks")
     assert "Version:       \t2" in luks or "Version:        2" in luks.replace("\t", " "), luks
-    installer.succeed(f"printf %s {PASSPHRASE} | cryptsetup open --test-passphrase /dev/disk/by-partlabel/disk-main-luks -")
+    installer.succeed(
+        f"printf %s {PASSPHRASE} | cryptsetup open --test-passphrase /dev/disk/by-partlabel/disk-main-luks -"
+    )
     installer.succeed("test -s /mnt/etc/ssh/ssh_host_ed25519_key")
 
 with subtest("Ceph's disk is as it was"):

@@ -18,7 +18,11 @@ POLICY = {
 
 def tell(machine: Machine, what: str) -> None:
     """Print what a failed wait needs for being understood."""
-    for command in ("journalctl --no-pager -n 60 -u k3s -u tailscaled -u headscale", "tailscale status", "ip -br address"):
+    for command in (
+        "journalctl --no-pager -n 60 -u k3s -u tailscaled -u headscale",
+        "tailscale status",
+        "ip -br address",
+    ):
         machine.log(f"{what}: {command}\n{machine.execute(command)[1]}")
 
 
@@ -40,7 +44,9 @@ primer.wait_for_unit("headscale.service")
 primer.wait_for_open_port(8443)
 
 with subtest("the policy is set before anybody joins"):
-    primer.succeed(f"printf %s '{json.dumps(POLICY)}' >/tmp/policy.json && headscale policy set --file /tmp/policy.json")
+    primer.succeed(
+        f"printf %s '{json.dumps(POLICY)}' >/tmp/policy.json && headscale policy set --file /tmp/policy.json"
+    )
 
 with subtest("every machine joins, the Primer too"):
     for machine in machines:
@@ -64,7 +70,9 @@ with subtest("machines have names"):
 
 with subtest("without a direct path, the relay carries the traffic"):
     block = "nft add table inet cut; nft add chain inet cut out '{ type filter hook output priority 0; }'"
-    w1.succeed(f"{block}; nft add rule inet cut out udp dport 41641 drop; nft add rule inet cut out udp sport 41641 drop")
+    w1.succeed(
+        f"{block}; nft add rule inet cut out udp dport 41641 drop; nft add rule inet cut out udp sport 41641 drop"
+    )
     w1.wait_until_succeeds(f"ping -c 1 -W 5 {addresses['w2']}", timeout=60)
     said = w1.succeed(f"tailscale ping --until-direct=false -c 3 {addresses['w2']} || true")
     assert "via DERP" in said, said
@@ -77,9 +85,7 @@ with subtest("what no rule allows is refused"):
 
 with subtest("four nodes are ready"):
     try:
-        primer.wait_until_succeeds(
-            "test $(kubectl get nodes --no-headers | grep -cw Ready) -eq 4", timeout=150
-        )
+        primer.wait_until_succeeds("test $(kubectl get nodes --no-headers | grep -cw Ready) -eq 4", timeout=150)
     except Exception:
         for machine in machines:
             tell(machine, "nodes are not ready")
