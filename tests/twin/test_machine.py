@@ -364,5 +364,5 @@ async def test_a_login_in_the_initrd_is_the_prompt(lab: Lab):
     right = lab.identities.recovery_passphrase("w1", 1)
     async with await lab.connect(machine, initrd, port=PORT + 1) as connection:
         done = await connection.run(input=f"{right}\n")
-    assert done.exit_status == 0
+        assert done.exit_status == 0
     await lab.until(lambda: machine.state == "installed")
