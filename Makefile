@@ -40,7 +40,7 @@ verify: .venv/.runtime ## mesh, cluster and names, checked against the settings
 
 test: .venv/.dev ## all tests, those on a twin too
 	@$(PY) -m toolchain
-	@$(PY) -m pytest
+	@$(PY) -m pytest --numprocesses 2 --dist loadgroup
 
 check: .venv/.dev ## format, lint, types, shell files, workflows, import directions, rendered files
 	@.venv/bin/ruff format --check --quiet .

@@ -1,12 +1,25 @@
-"""Fixtures of every test: the recording engine, and one event loop per test."""
+"""Fixtures of every test: the recording engine, and one event loop per test. And which tests may run side by side."""
 
 import asyncio
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from keystone.settings import Settings, parse
 from tests.recording import Engine, document, run
+
+# Folders whose files share no loopback network and no site with the rest of their folder.
+ALONE = ("twin/acceptance", "twin/test_pipeline.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep each folder on one worker: its tests listen on the same loopback network."""
+    here = Path(__file__).parent
+    for item in items:
+        path = item.path.relative_to(here).as_posix()
+        group = next((one for one in ALONE if path.startswith(one)), path.split("/")[0])
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture
