@@ -393,11 +393,14 @@ class Checkout:
             time.sleep(0.1)
 
     def processes(self) -> list[psutil.Process]:
-        """All processes that belong to this copy: those that work in it, or name it or its network."""
+        """All processes that belong to this copy: those that work in it or name it, dead ones left out."""
         return [one for one in psutil.process_iter() if one.pid != os.getpid() and self._ours(one)]
 
     def _ours(self, process: psutil.Process) -> bool:
         try:
+            # In a container nobody may wait for an orphan: it stays in the table, dead.
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return False
             line = " ".join(process.cmdline())
             return Path(process.cwd()).is_relative_to(self.folder) or str(self.folder) in line
         except (psutil.Error, OSError):
