@@ -4,10 +4,15 @@ import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from keystone.settings import Settings, parse
 from tests.recording import Engine, document, run
+
+# The first text that a run draws waits for Hypothesis' table of characters, which a fresh clone has yet to make.
+hypothesis.settings.register_profile("keystone", suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("keystone")
 
 # Folders whose files share no loopback network and no site with the rest of their folder.
 ALONE = ("twin/acceptance", "twin/test_pipeline.py")

@@ -254,7 +254,7 @@ def _stores(it: Resource) -> Iterator[tuple[str, Any, Any]]:
         "spec.gateway": ({"port": 80, "hostNetwork": True}, ABSENT),
         "spec.gateway.securePort": (ABSENT,),
         "spec.gateway.sslCertificateRef": ("", ABSENT),
-        "spec.values.cephObjectStores.0.spec.gateway.hostNetwork": (True,),
+        "spec.values.cephObjectStores.0.spec.gateway": ({"port": 80, "hostNetwork": True},),
         "spec.values.cephObjectStores.0.ingress": ({"enabled": True},),
     },
 )

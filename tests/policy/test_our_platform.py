@@ -38,7 +38,7 @@ CHOICES: dict[str, dict[str, Any]] = {
         "network": {
             "cni": "flannel",
             "gateway": "nginx",
-            "serviceMesh": "linkerd",
+            "serviceMesh": "istio",
             "loadBalancer": {"provider": "metallb", "pools": POOLS},
         },
         "platform": {"certManager": {}},

@@ -139,7 +139,7 @@ def test_every_flip_of_a_guarded_property_is_noticed(cases: list[court.Case]) ->
             if one.name not in court.judge(_family(case.changed({path: value}), cases)).broken:
                 missed.append(f"{one.name}: {case.kind} {case.name} {path} = {value!r}")
     assert tried > 100
-    assert missed == []
+    assert missed == [], "\n".join(missed)
 
 
 def test_every_explanation_is_still_needed(cases: list[court.Case]) -> None:

@@ -42,6 +42,9 @@ def derived(settings: Settings, identities: Identities) -> Iterator[Secret]:
         "headscale derp key": identities.headscale_derp_key(),
         "mesh CA key": identities.mesh_ca()[1],
         "mesh TLS key": identities.mesh_certificate([settings.mesh.server_host])[1],
+        # The names are in the certificate alone: the key is the same for all.
+        "object store TLS key": identities.object_store_certificate(["object-store"])[1],
+        "Grafana password": identities.grafana_password(),
         **{f"cluster CA key {name}": text for name, text in identities.cluster_cas().items() if name.endswith(".key")},
     }
     for name, host in settings.hosts.items():
