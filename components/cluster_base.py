@@ -7,11 +7,11 @@ import pulumi
 from pulumi_kubernetes.core import v1 as core
 from pulumi_kubernetes.meta import v1 as meta
 
+from keystone.charts.network import REMOTE_LABEL, ROLE_LABEL
 from keystone.settings import Host, Settings
 
 NAMESPACE = "keystone-system"
 PREFIX = "keystone.internal"
-ROLE_LABEL = f"{PREFIX}/role"
 ZONE_LABEL = "topology.kubernetes.io/zone"
 LEVELS = ("enforce", "audit", "warn")
 
@@ -60,13 +60,14 @@ class ClusterBase(pulumi.ComponentResource):
 
 def _node(name: str, host: Host, *, parent: pulumi.Resource, after: pulumi.Resource) -> None:
     taints = [core.TaintPatchArgs(key=taint.key, value=taint.value, effect=taint.effect) for taint in host.taints]
+    place = {REMOTE_LABEL: "true"} if host.remote else {}
     core.NodePatch(
         f"node-{name}",
         metadata=meta.ObjectMetaPatchArgs(
             # Plain, not the join's output: once the cluster is there, the provider refuses a patch whose name is
             # unknown, and so the preview of one host more.
             name=name,
-            labels={ROLE_LABEL: host.role, ZONE_LABEL: host.failure_domain, **host.labels},
+            labels={ROLE_LABEL: host.role, ZONE_LABEL: host.failure_domain, **place, **host.labels},
             annotations={
                 # k3s sets some of these labels too, at the node's first registration; the stack file wins.
                 "pulumi.com/patchForce": "true",

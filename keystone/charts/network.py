@@ -8,6 +8,10 @@ from keystone.charts.release import Opening, PodSecurity, Release
 from keystone.settings import Settings
 
 METALLB = "metallb"
+ROLE_LABEL = "keystone.internal/role"
+"""Every node that is a host of the settings has it; the nodes of a cloud's pools have not."""
+REMOTE_LABEL = "keystone.internal/remote"
+"""A host outside the local network has it."""
 POOL_LABEL = "keystone.internal/pool"
 """A LoadBalancer service with this label gets an address of the pool of that name (Cilium)."""
 POOL_ANNOTATION = "metallb.io/address-pool"

@@ -26,6 +26,12 @@ class Thing:
 
 # --- load balancer ---
 
+# By label, not by name: a host that comes or goes changes its own things alone.
+LOCAL_NODES = [
+    {"key": network.ROLE_LABEL, "operator": "Exists"},
+    {"key": network.REMOTE_LABEL, "operator": "DoesNotExist"},
+]
+
 
 def pools(settings: Settings) -> Iterator[Thing]:
     """The pools of addresses, and the announcement of all of them on the local network."""
@@ -54,16 +60,11 @@ def _cilium_pools(settings: Settings) -> Iterator[Thing]:
         spec={
             "serviceSelector": {"matchExpressions": [{"key": network.POOL_LABEL, "operator": "Exists"}]},
             # A node elsewhere cannot answer for an address of this network.
-            "nodeSelector": {"matchExpressions": [_local_nodes(settings)]},
+            "nodeSelector": {"matchExpressions": LOCAL_NODES},
             "loadBalancerIPs": True,
             "externalIPs": False,
         },
     )
-
-
-def _local_nodes(settings: Settings) -> dict[str, Any]:
-    names = [name for name, host in settings.nodes.items() if not host.remote]
-    return {"key": "kubernetes.io/hostname", "operator": "In", "values": names}
 
 
 def _metallb_pools(settings: Settings) -> Iterator[Thing]:
@@ -84,7 +85,7 @@ def _metallb_pools(settings: Settings) -> Iterator[Thing]:
         name="pools",
         spec={
             "ipAddressPools": sorted(found),
-            "nodeSelectors": [{"matchExpressions": [_local_nodes(settings)]}],
+            "nodeSelectors": [{"matchExpressions": LOCAL_NODES}],
         },
         **place,
     )

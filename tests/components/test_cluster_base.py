@@ -56,6 +56,16 @@ def test_a_node_gets_role_zone_and_its_own_labels(deploy: Deploy) -> None:
     }
 
 
+def test_a_remote_node_is_told_from_those_of_the_local_network(deploy: Deploy) -> None:
+    changed = document()
+    changed["hosts"]["w1"] |= {"remote": True}
+    changed["cluster"]["api"]["sans"].append("primer.mesh.keystone.test")
+    engine = deploy(_build(parse(changed)))
+    label = "keystone.internal/remote"
+    assert engine.named("node-w1").inputs["metadata"]["labels"][label] == "true"
+    assert label not in engine.named("node-w2").inputs["metadata"]["labels"]
+
+
 def test_taints_are_owned_only_where_the_stack_file_has_some(deploy: Deploy) -> None:
     taint = {"key": "example.org/gpu", "value": "yes", "effect": "NoSchedule"}
     engine = deploy(_build(_changed(taints=[taint])))

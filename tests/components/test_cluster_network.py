@@ -38,7 +38,10 @@ def test_ciliums_pools_are_chosen_by_a_services_label_and_announced_by_nodes_of_
     assert pool["blocks"] == [{"start": "127.78.5.200", "stop": "127.78.5.209"}]
     assert pool["serviceSelector"] == {"matchLabels": {"keystone.internal/pool": "ingress"}}
     announced = engine.named("network-pool-pools").inputs["spec"]
-    assert announced["nodeSelector"]["matchExpressions"][0]["values"] == ["primer", "w1", "w2", "w3"]
+    assert announced["nodeSelector"]["matchExpressions"] == [
+        {"key": "keystone.internal/role", "operator": "Exists"},
+        {"key": "keystone.internal/remote", "operator": "DoesNotExist"},
+    ]
 
 
 def test_metallbs_pools_come_after_its_chart_and_are_given_out_by_name_alone() -> None:
