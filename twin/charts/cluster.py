@@ -60,6 +60,25 @@ class Cluster:
                 await asyncio.sleep(0.2)
         return self._plurals[api, kind]
 
+    async def described(self, api: str, kind: str) -> None:
+        """Wait, bounded, until the API describes a kind in OpenAPI v3: that comes some time after it is served."""
+        deadline = asyncio.get_running_loop().time() + SERVED_SECONDS
+        while not await self._describes(f"apis/{api}", kind):
+            if asyncio.get_running_loop().time() > deadline:
+                raise KeystoneError(f"{api} {kind}", f"is not in the API's OpenAPI after {SERVED_SECONDS:.0f} s")
+            await asyncio.sleep(0.2)
+
+    async def _describes(self, group: str, kind: str) -> bool:
+        try:
+            index = await self._kube.get("/openapi/v3")
+            if group not in index["paths"]:
+                return False
+            document = await self._kube.get(index["paths"][group]["serverRelativeURL"])
+        except (ApiError, httpx.TransportError):
+            return False
+        schemas = document["components"]["schemas"].values()
+        return any(it["kind"] == kind for one in schemas for it in one.get("x-kubernetes-group-version-kind", ()))
+
     async def apply(self, thing: Object) -> Object:
         """Server-side apply. A kind that has just been defined is sometimes known and not served for a moment."""
         path = await self.path(thing)

@@ -26,11 +26,14 @@ def _by_kind() -> dict[tuple[str, str], list[dict[str, Any]]]:
 
 
 async def follow(cluster: Cluster, definitions: Iterable[Definition]) -> None:
-    """Apply the stages of the kinds that have just been defined: kwok cannot watch a kind that is not served."""
+    """Apply the stages of the kinds that have just been defined.
+
+    kwok reads a kind's OpenAPI once, when its stage appears, and never again: one that comes too early does nothing.
+    """
     for definition in definitions:
         spec = definition["spec"]
         for version in spec["versions"]:
             api = f"{spec['group']}/{version['name']}"
             for stage in _by_kind().get((api, spec["names"]["kind"]), []):
-                await cluster.collection(api, spec["names"]["kind"])  # waits until it is served
+                await cluster.described(api, spec["names"]["kind"])
                 await cluster.apply(stage)
