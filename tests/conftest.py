@@ -14,8 +14,8 @@ from tests.recording import Engine, document, run
 hypothesis.settings.register_profile("keystone", suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("keystone")
 
-# Folders whose files share no loopback network and no site with the rest of their folder.
-ALONE = ("twin/acceptance", "twin/test_pipeline.py")
+# The whole life of a cluster through the commands of users: minutes each, so `make accept` runs them by themselves.
+ACCEPTANCE = ("twin/acceptance", "twin/test_pipeline.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -23,8 +23,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     for item in items:
         path = item.path.relative_to(here).as_posix()
-        group = next((one for one in ALONE if path.startswith(one)), path.split("/")[0])
-        item.add_marker(pytest.mark.xdist_group(group))
+        item.add_marker(pytest.mark.xdist_group(path.split("/")[0]))
+        if path.startswith(ACCEPTANCE):
+            item.add_marker(pytest.mark.acceptance)
 
 
 @pytest.fixture
