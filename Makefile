@@ -14,7 +14,7 @@ LOCK = .venv/bin/uv pip compile --quiet --python-version 3.11 --generate-hashes 
 SHELL_FILES = $(shell git grep -lE '^\#!/(usr/)?bin/(env )?(ba)?sh' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview dry-run destroy verify test check fix bench env doctor status down policy lock clean
+.PHONY: help up preview dry-run destroy verify test accept check fix bench env doctor status down policy lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -38,9 +38,13 @@ destroy: .venv/.runtime ## take down all that the stack has made
 verify: .venv/.runtime ## mesh, cluster and names, checked against the settings
 	@$(ENV) $(KEYSTONE) verify --stack $(STACK)
 
-test: .venv/.dev ## all tests, those on a twin too
+test: .venv/.dev ## the tests, those on a twin too
 	@$(PY) -m toolchain
-	@$(PY) -m pytest --numprocesses 2 --dist loadgroup
+	@$(PY) -m pytest -m "not acceptance" --numprocesses 2 --dist loadgroup
+
+accept: .venv/.dev ## the life of whole clusters on twins, through the commands of users; many minutes
+	@$(PY) -m toolchain
+	@$(PY) -m pytest -m acceptance
 
 check: .venv/.dev ## format, lint, types, shell files, workflows, import directions, rendered files
 	@.venv/bin/ruff format --check --quiet .
