@@ -253,7 +253,7 @@ def document() -> dict[str, Any]:
             "site": "home",
             "address": f"127.78.4.{last}",
             "mac": f"02:00:00:78:04:{last:02d}",
-            "ssh": {"port": PORT},
+            "ssh": {"port": PORT, "kexecPort": PORT},
             "disk": DISK.format(name),
             "diskSerial": f"{name}-system",
             "osdDisks": [f"/dev/disk/by-id/virtio-{name}-osd0"],
