@@ -13,7 +13,7 @@ CLUSTERS = {file.name.split(".")[1]: file.parent for file in EXAMPLES if "keysto
 
 
 def test_there_is_an_example_of_each_deployment_model() -> None:
-    assert set(CLUSTERS) == {"home", "hybrid", "vps"}
+    assert set(CLUSTERS) == {"home", "hybrid", "rented"}
 
 
 @pytest.mark.parametrize("stack", sorted(CLUSTERS))
