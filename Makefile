@@ -40,7 +40,7 @@ verify: .venv/.runtime ## mesh, cluster and names, checked against the settings
 
 test: .venv/.dev ## the tests, those on a twin too
 	@$(PY) -m toolchain
-	@$(PY) -m pytest -m "not acceptance" --numprocesses 2 --dist loadgroup
+	@$(PY) -m pytest -m "not acceptance"
 
 accept: .venv/.dev ## the life of whole clusters on twins, through the commands of users; many minutes
 	@$(PY) -m toolchain

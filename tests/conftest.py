@@ -1,4 +1,4 @@
-"""Fixtures of every test: the recording engine, and one event loop per test. And which tests may run side by side."""
+"""Fixtures of every test: the recording engine, and one event loop per test."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -19,11 +19,10 @@ ACCEPTANCE = ("twin/acceptance", "twin/test_pipeline.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep each folder on one worker: its tests listen on the same loopback network."""
+    """Mark what only `make accept` runs."""
     here = Path(__file__).parent
     for item in items:
         path = item.path.relative_to(here).as_posix()
-        item.add_marker(pytest.mark.xdist_group(path.split("/")[0]))
         if path.startswith(ACCEPTANCE):
             item.add_marker(pytest.mark.acceptance)
 
