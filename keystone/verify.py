@@ -13,6 +13,7 @@ from itertools import permutations
 from typing import Any
 
 from keystone import mesh_policy
+from keystone.charts.network import ROLE_LABEL
 from keystone.errors import KeystoneError
 from keystone.hosts import mesh, ssh
 from keystone.hosts.context import Context
@@ -27,7 +28,7 @@ QUERY_SECONDS = 20.0
 SILENCE_SECONDS = 4.0
 ETCD_PORT = "tcp:2379"
 CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
-ROLE_LABEL = "keystone.internal/role"
+
 # kwok's mark on a node that no kubelet runs.
 NO_KUBELET = "kwok.x-k8s.io/node"
 

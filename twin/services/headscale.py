@@ -8,29 +8,29 @@ from pathlib import Path
 import yaml
 
 from keystone.errors import KeystoneError
-from twin.services import InstalledSystem, UnitState
+from twin.services import InstalledSystem
 from twin.services.certificates import write_private
 from twin.services.facts import HEADSCALE_GRPC_PORT, HEADSCALE_METRICS_PORT, STUN_PORT, Facts
 from twin.services.layout import Layout, environment
-from twin.supervisor import Child, Spec, Supervisor
+from twin.services.one_process import OneProcess
+from twin.supervisor import Spec, Supervisor
 from twin.tools import tool
 
 SECRETS = ("headscale-noise-key", "headscale-derp-key", "mesh-tls-key", "mesh-tls.crt")
 
 
-class Headscale:
+class Headscale(OneProcess):
     """The unit `headscale`."""
 
     unit = "headscale"
 
     def __init__(self, system: InstalledSystem, facts: Facts, socket: Path, supervisor: Supervisor) -> None:
+        super().__init__()
         self.system = system
         self.facts = facts
         self.layout = Layout(system.root)
         self._socket = socket
         self._supervisor = supervisor
-        self._child: Child | None = None
-        self._problem = ""
 
     async def start(self) -> None:
         if self._child is not None and self._child.running:
@@ -50,27 +50,6 @@ class Headscale:
         except KeystoneError as error:
             self._problem = str(error)
             raise
-
-    async def stop(self) -> None:
-        self._problem = ""
-        if self._child is not None:
-            await self._child.stop()
-            self._child = None
-
-    def active(self) -> bool:
-        return self.state() == "active"
-
-    def state(self) -> UnitState:
-        if self._child is None:
-            return "failed" if self._problem else "inactive"
-        if self._child.failed:
-            return "failed"
-        return "active" if self._child.running else "activating"
-
-    def problem(self) -> str:
-        return (
-            f"{self._child.spec.name} stays down" if self._child is not None and self._child.failed else self._problem
-        )
 
     def client(self, argv: list[str]) -> tuple[list[str], dict[str, str]]:
         command = [str(tool("headscale")), "--config", str(self.layout.headscale_config), *argv]

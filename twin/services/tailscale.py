@@ -11,31 +11,31 @@ from typing import Any
 import httpx
 
 from keystone.errors import KeystoneError
-from twin.services import InstalledSystem, UnitState
+from twin.services import InstalledSystem
 from twin.services.certificates import write_private
 from twin.services.facts import SOCKS_PORT, Facts
 from twin.services.layout import Layout, environment
-from twin.supervisor import Child, Spec, Supervisor
+from twin.services.one_process import OneProcess
+from twin.supervisor import Spec, Supervisor
 from twin.tools import tool
 
 log = logging.getLogger("twin.tailscale")
 POLL_SECONDS = 0.5
 
 
-class Tailscale:
+class Tailscale(OneProcess):
     """The unit `tailscaled`."""
 
     unit = "tailscaled"
 
     def __init__(self, system: InstalledSystem, facts: Facts, socket: Path, supervisor: Supervisor) -> None:
+        super().__init__()
         self.system = system
         self.facts = facts
         self.layout = Layout(system.root)
         self._socket = socket
         self._supervisor = supervisor
-        self._child: Child | None = None
         self._publisher: asyncio.Task[None] | None = None
-        self._problem = ""
 
     async def start(self) -> None:
         if self._child is not None and self._child.running:
@@ -67,30 +67,12 @@ class Tailscale:
             self._publisher = asyncio.create_task(self._publish_api(), name=f"publish {self.system.name}")
 
     async def stop(self) -> None:
-        self._problem = ""
         if self._publisher is not None:
             self._publisher.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._publisher
             self._publisher = None
-        if self._child is not None:
-            await self._child.stop()
-            self._child = None
-
-    def active(self) -> bool:
-        return self.state() == "active"
-
-    def state(self) -> UnitState:
-        if self._child is None:
-            return "failed" if self._problem else "inactive"
-        if self._child.failed:
-            return "failed"
-        return "active" if self._child.running else "activating"
-
-    def problem(self) -> str:
-        return (
-            f"{self._child.spec.name} stays down" if self._child is not None and self._child.failed else self._problem
-        )
+        await super().stop()
 
     def client(self, argv: list[str]) -> tuple[list[str], dict[str, str]]:
         # TS_BE_CLI makes the one binary the command line client, whatever it is called.

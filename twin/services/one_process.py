@@ -1,0 +1,35 @@
+"""What the units that are one process share: their state, and what to say of it."""
+
+from __future__ import annotations
+
+from twin.services import UnitState
+from twin.supervisor import Child
+
+
+class OneProcess:
+    """A unit that runs one child of the supervisor; `_problem` says why there is none."""
+
+    def __init__(self) -> None:
+        self._child: Child | None = None
+        self._problem = ""
+
+    async def stop(self) -> None:
+        self._problem = ""
+        if self._child is not None:
+            await self._child.stop()
+            self._child = None
+
+    def active(self) -> bool:
+        return self.state() == "active"
+
+    def state(self) -> UnitState:
+        if self._child is None:
+            return "failed" if self._problem else "inactive"
+        if self._child.failed:
+            return "failed"
+        return "active" if self._child.running else "activating"
+
+    def problem(self) -> str:
+        return (
+            f"{self._child.spec.name} stays down" if self._child is not None and self._child.failed else self._problem
+        )
