@@ -54,6 +54,8 @@ class Tailscale(OneProcess):
                         SSL_CERT_FILE=str(self.layout.mesh_ca),
                         # Else root's tailscaled keeps its log's id in this computer's own /var/lib/tailscale.
                         TS_LOGS_DIR=str(self.layout.tailscale),
+                        # On a computer without any network (a train) it would wait for one; loopback is all it needs.
+                        TS_ASSUME_NETWORK_UP_FOR_TEST="1",
                     ),
                     cwd=self.system.root,
                     ready=self._answers,
