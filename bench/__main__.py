@@ -12,7 +12,7 @@ from pathlib import Path
 from bench import policies, sites
 from bench.measure import Result, run
 
-DEV_NETWORK, MANY_NETWORK = 241, 242
+DEV_NETWORK, MANY_NETWORK = "127.241.0", "127.242.0"
 MAKE = ["make", "--silent", "-o", ".venv/.runtime"]
 
 

@@ -27,14 +27,17 @@ def copy(folder: Path) -> Path:
     return folder
 
 
-def move(folder: Path, network: int, workers: int) -> None:
-    """Put the copy's stack on 127.NETWORK.0.0, with so many workers made after the first one."""
+def move(folder: Path, base: str, workers: int) -> None:
+    """Put the copy's stack on the /24 that begins with `base`, with so many workers made after the first one.
+
+    More than three workers need the /16 around it.
+    """
     path = folder / f"Pulumi.{STACK}.yaml"
-    document = yaml.safe_load(re.sub(r"127\.\d+\.0\.", f"127.{network}.0.", path.read_text()))
+    document = yaml.safe_load(re.sub(r"127\.\d+\.0\.", f"{base}.", path.read_text()))
     config = document["config"]
     # 250 addresses do for a Primer and a hundred workers, above the range of the load balancers and of DHCP.
-    wide = f"127.{network}.0.0/16"
-    cidr = f"127.{network}.0.0/24" if workers <= 3 else wide
+    above = IPv4Address(f"{base}.0") + 256
+    cidr = f"{base}.0/24" if workers <= 3 else f"{base.rpartition('.')[0]}.0.0/16"
     config["twin:network"] = cidr
     config["keystone:sites"]["home"]["cidr"] = cidr
     hosts = config["keystone:hosts"]
@@ -44,9 +47,7 @@ def move(folder: Path, network: int, workers: int) -> None:
         name = f"w{number}"
         host = {
             **first,
-            "address": str(IPv4Address(f"127.{network}.0.10") + number)
-            if workers <= 3
-            else str(IPv4Address(f"127.{network}.1.0") + number),
+            "address": f"{base}.{10 + number}" if workers <= 3 else str(above + number),
             "mac": f"02:00:00:00:{number // 256:02x}:{number % 256:02x}",
             "disk": f"/dev/disk/by-id/virtio-{name}-system",
             "diskSerial": f"{name}-system",

@@ -141,16 +141,16 @@ def run(build: Callable[[], object], *, preview: bool = False, stack: str = STAC
     return engine
 
 
-def document(*, network: int = 5, servers: int = 1, agents: int = 2, edges: int = 0) -> dict[str, Any]:
-    """A stack file's `keystone:` keys without secrets, on 127.78.NETWORK.0/24."""
-    base = f"127.78.{network}"
+def document(*, base: str = "127.78.5", servers: int = 1, agents: int = 2, edges: int = 0) -> dict[str, Any]:
+    """A stack file's `keystone:` keys without secrets, on the /24 that begins with `base`."""
+    third = int(base.rpartition(".")[2])
 
     def host(name: str, number: int, role: str) -> dict[str, Any]:
         return {
             "role": role,
             "site": "home",
             "address": f"{base}.{number}",
-            "mac": f"02:00:00:78:{network:02x}:{number:02x}",
+            "mac": f"02:00:00:78:{third:02x}:{number:02x}",
             "ssh": {"port": 2222},
             "disk": f"/dev/disk/by-id/virtio-{name}-system",
             "diskSerial": f"{name}-disk",

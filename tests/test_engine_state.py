@@ -18,7 +18,9 @@ import keystone.engine
 from keystone.engine import Run, execute, process, reach, state
 from keystone.engine.events import Reporter
 from keystone.errors import KeystoneError
+from tests import networks
 
+NETWORK = networks.fresh()
 PROJECT = Path(__file__).resolve().parents[1]
 LONG_AGO, LATER = "2020-01-01T00:00:00.000000000Z", "2999-01-01T00:00:00.000000000Z"
 # A `pulumi` that begins to create a resource and goes on until it is interrupted; it notes each signal.
@@ -233,7 +235,7 @@ def test_a_preview_names_the_properties_that_change() -> None:
 
 def elsewhere(tmp_path: Path) -> Path:
     """A copy of the dev stack on loopback addresses where nothing listens."""
-    text = (PROJECT / "Pulumi.dev.yaml").read_text().replace("127.79.0.", "127.251.79.")
+    text = (PROJECT / "Pulumi.dev.yaml").read_text().replace("127.79.0.", f"{NETWORK.base}.")
     (tmp_path / "Pulumi.dev.yaml").write_text(text)
     return tmp_path
 
@@ -244,7 +246,7 @@ def test_silent_machines_are_named_at_once(tmp_path: Path) -> None:
         reach.require("dev", elsewhere(tmp_path), {"install-primer", "install-w1"})
 
     assert str(caught.value) == (
-        "stack dev: primer 127.251.79.10:2222 does not answer; w1 127.251.79.11:2222 does not answer. "
+        f"stack dev: primer {NETWORK.at(10)}:2222 does not answer; w1 {NETWORK.at(11)}:2222 does not answer. "
         "Start the machines or mend the network; the state is untouched."
     )
     assert time.monotonic() - started < 10
@@ -252,10 +254,10 @@ def test_silent_machines_are_named_at_once(tmp_path: Path) -> None:
 
 def test_a_silent_worker_is_a_warning(tmp_path: Path) -> None:
     project = elsewhere(tmp_path)
-    with socket.create_server(("127.251.79.10", 2222)):
+    with socket.create_server((NETWORK.at(10), 2222)):
         lines = reach.require("dev", project, {"install-primer", "install-w1"})
 
-    assert lines == ["w1 127.251.79.11:2222 does not answer"]
+    assert lines == [f"w1 {NETWORK.at(11)}:2222 does not answer"]
 
 
 def test_machines_that_are_not_installed_yet_need_not_answer(tmp_path: Path) -> None:

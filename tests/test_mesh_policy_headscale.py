@@ -16,9 +16,10 @@ from keystone import mesh_policy
 from keystone.errors import KeystoneError
 from keystone.settings import Settings, parse, stackfile
 from keystone.settings.mesh import MESH_TAGS
+from tests import networks
 
 PROJECT = Path(__file__).parent.parent
-ADDRESS = "127.78.1.1"
+ADDRESS = networks.fresh().at(1)
 START_SECONDS = 30
 # Tags and groups that have a node in the fixture; group:empty has none and must be left out by `checked`.
 PRESENT = {*MESH_TAGS, "group:admins", "group:devs"}

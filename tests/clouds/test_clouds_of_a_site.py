@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,8 +9,9 @@ import httpx
 import pytest
 
 from keystone.settings import parse
+from tests import networks
 from tests.twin import sites
-from tests.twin.test_daemon import Project, eventually, make
+from tests.twin.projects import Project, eventually, make
 from twin import clouds, ports
 from twin.clouds.cloudflare import API, TOKEN
 
@@ -30,8 +30,8 @@ def tunnel(api_url: str) -> dict[str, object]:
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[Project]:
     """A twin of one machine with a tunnel."""
-    one = make(tmp_path, 160 + int(time.monotonic() * 10) % 60, workers=0)
-    one.document["tunnel"] = tunnel(f"http://127.78.{one.network}.3:{PORT}/client/v4")
+    one = make(tmp_path, workers=0)
+    one.document["tunnel"] = tunnel(f"http://{one.network.at(3)}:{PORT}/client/v4")
     one.document["cloudflareToken"] = {"secure": "v1:AAAAAAAAAAAAAAAA:AAAA"}
     one.write()
     yield one
@@ -39,7 +39,7 @@ def project(tmp_path: Path) -> Iterator[Project]:
 
 
 def api(project: Project, path: str) -> str:
-    return f"http://127.78.{project.network}.3:{PORT}{API}{path}"
+    return f"http://{project.network.at(3)}:{PORT}{API}{path}"
 
 
 @pytest.mark.twin
@@ -76,12 +76,13 @@ def test_a_twin_with_a_tunnel_has_a_cloudflare_that_keeps_its_objects(project: P
 
 
 def test_the_port_of_a_double_is_among_those_that_must_be_free() -> None:
-    document = sites.document(5)
-    document["tunnel"] = tunnel("http://127.78.5.3:8787/client/v4")
-    assert ("127.78.5.3", 8787, False) in set(ports.wanted(parse(document)))
+    network = networks.fresh()
+    document = sites.document(network)
+    document["tunnel"] = tunnel(f"http://{network.at(3)}:8787/client/v4")
+    assert (network.at(3), 8787, False) in set(ports.wanted(parse(document)))
 
 
 def test_a_cloud_elsewhere_gets_no_double() -> None:
-    document = sites.document(5)
+    document = sites.document(networks.fresh())
     document["tunnel"] = tunnel("https://api.cloudflare.com/client/v4")
     assert list(clouds.endpoints(parse(document))) == []

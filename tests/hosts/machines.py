@@ -13,8 +13,10 @@ import asyncssh
 from keystone.hosts.context import Context
 from keystone.identities import Identities
 from keystone.settings import parse
+from tests import networks
 from tests.recording import ROOT_SECRET, document
 
+NETWORK = networks.fresh()
 Answer = str | tuple[int, str]
 Script = dict[str, Answer | Callable[[str], Answer]]
 
@@ -75,8 +77,8 @@ class Fake:
 
 
 def context(project: Path = Path(), **shape: Any) -> Context:
-    """A site of a Primer and workers on 127.78.5.0/24."""
-    settings = parse(document(**shape))
+    """A site of a Primer and workers on NETWORK."""
+    settings = parse(document(base=NETWORK.base, **shape))
     return Context("site", settings, Identities(ROOT_SECRET, settings.cluster.name), project)
 
 

@@ -15,6 +15,7 @@ from keystone.errors import KeystoneError
 from keystone.hosts import __main__ as hosts
 from keystone.hosts import observation
 from keystone.identities import Identities
+from tests import networks
 from tests.recording import ROOT_SECRET, document
 
 PROJECT = Path(__file__).parents[2]
@@ -22,7 +23,7 @@ PROJECT = Path(__file__).parents[2]
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    sections = document(network=7)
+    sections = document(base=networks.fresh().base)
     config = {f"keystone:{key}": value for key, value in sections.items()}
     config["keystone:rootSecret"] = {"secure": "v1:AAAA"}
     (tmp_path / "Pulumi.site.yaml").write_text(yaml.safe_dump({"encryptionsalt": "v1:x", "config": config}))

@@ -14,7 +14,7 @@ from keystone.hosts import guard, install, observation, ssh
 from keystone.hosts.context import Context, Lock
 from keystone.hosts.guard import Refusal
 from keystone.settings import parse
-from tests.hosts.machines import Fake, Script, context, installed, play
+from tests.hosts.machines import NETWORK, Fake, Script, context, installed, play
 from tests.recording import document
 
 INSTALLER = asyncssh.generate_private_key("ssh-ed25519")
@@ -135,7 +135,7 @@ def test_what_kexec_has_started_is_spoken_to_on_its_own_port(tools: Path, monkey
     assert rest == ["2322 --phases disko,install", "2322 --phases reboot"]
     assert len(started.calls) == 2
     assert not old.called("sgdisk")
-    assert "[127.78.5.31]:2322 ssh-ed25519" in (tools / "known_hosts").read_text()
+    assert f"[{NETWORK.at(31)}]:2322 ssh-ed25519" in (tools / "known_hosts").read_text()
 
 
 def test_what_nixos_anywhere_gets(tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,7 +145,7 @@ def test_what_nixos_anywhere_gets(tools: Path, monkeypatch: pytest.MonkeyPatch) 
         play(lambda: install.install(given, "w1"), live(given))
     line = (tools / "anywhere.log").read_text().splitlines()[0]
     assert line.startswith(f"--store-paths {DISKO} {SYSTEM} -i ")
-    assert " --target-host root@127.78.5.31 --ssh-port 2222 --phases disko,install" in line
+    assert f" --target-host root@{NETWORK.at(31)} --ssh-port 2222 --phases disko,install" in line
     assert "--disk-encryption-keys /run/keystone/disk.key " in line
     assert (tools / "stdin").read_text() == ""
     passphrase = given.identities.recovery_passphrase("w1", 1)

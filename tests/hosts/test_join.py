@@ -8,7 +8,7 @@ import pytest
 from keystone.errors import KeystoneError
 from keystone.hosts import join
 from keystone.hosts.context import Context
-from tests.hosts.machines import Fake, Script, context, installed, play
+from tests.hosts.machines import NETWORK, Fake, Script, context, installed, play
 
 KEY = "hskey-auth-abc-canary"
 MINT = "headscale preauthkeys create"
@@ -62,7 +62,7 @@ def test_a_new_host_gets_one_tagged_key_by_standard_input_only() -> None:
     play(lambda: join.join(given, "w1"), host, controller)
     assert [call for call in controller.calls if call.startswith(MINT)] == [f"{MINT} --tags tag:agent -e 1h -o json"]
     [up] = [call for call in host.calls if call.startswith("tailscale up")]
-    assert "--auth-key=file:/dev/stdin --login-server https://127.78.5.10:8443 --hostname w1" in up
+    assert f"--auth-key=file:/dev/stdin --login-server https://{NETWORK.at(10)}:8443 --hostname w1" in up
     assert host.inputs[up] == f"{KEY}\n"
     assert not [call for call in host.calls + controller.calls if KEY in call]
     assert not controller.called("headscale preauthkeys expire")

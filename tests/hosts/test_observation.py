@@ -12,7 +12,7 @@ from keystone.hosts import guard, observation, ssh
 from keystone.hosts.context import Context
 from keystone.hosts.guard import Seen, State
 from keystone.settings import parse
-from tests.hosts.machines import Fake, context, installed, play
+from tests.hosts.machines import NETWORK, Fake, context, installed, play
 from tests.recording import document
 
 INSTALLER = asyncssh.generate_private_key("ssh-ed25519")
@@ -49,7 +49,7 @@ def site(**w1: Any) -> Context:
 
 def live(script: dict[str, Any] | None = None) -> Fake:
     key = INSTALLER.export_private_key("openssh").decode()
-    return Fake("w1", "127.78.5.31", key, {**SCRIPT, **(script or {})})
+    return Fake("w1", NETWORK.at(31), key, {**SCRIPT, **(script or {})})
 
 
 def look(given: Context, *fakes: Fake, limit: float = 2) -> Seen:
@@ -93,7 +93,7 @@ def test_an_installed_machine_shows_its_generation_and_marker() -> None:
 
 def test_another_host_key_is_seen_and_nothing_is_run_there() -> None:
     stranger = asyncssh.generate_private_key("ssh-ed25519")
-    machine = Fake("w1", "127.78.5.31", stranger.export_private_key("openssh").decode(), dict(SCRIPT))
+    machine = Fake("w1", NETWORK.at(31), stranger.export_private_key("openssh").decode(), dict(SCRIPT))
     seen = look(site(), machine)
     assert seen.state is State.FOREIGN_KEY
     assert seen.key == " ".join(stranger.export_public_key().decode().split()[:2])
@@ -103,13 +103,15 @@ def test_another_host_key_is_seen_and_nothing_is_run_there() -> None:
 def test_a_machine_in_its_initrd_is_seen_as_locked() -> None:
     given = site()
     key = given.identities.initrd_host_key("w1", 1).private
-    assert look(given, Fake("w1", "127.78.5.31", key, {}, port=2223)).state is State.LOCKED
+    assert look(given, Fake("w1", NETWORK.at(31), key, {}, port=2223)).state is State.LOCKED
 
 
 def test_a_locked_machine_is_told_how_to_unlock() -> None:
     given = site()
     expected = observation.expected_of(given, "w1", None)
-    with pytest.raises(guard.Refusal, match=r"`ssh -t -p 2223 root@127\.78\.5\.31`, .*keystone\.hosts passphrase w1"):
+    with pytest.raises(
+        guard.Refusal, match=rf"`ssh -t -p 2223 root@{NETWORK.at(31)}`, .*keystone\.hosts passphrase w1"
+    ):
         guard.decide(expected, Seen(State.LOCKED))
 
 
@@ -126,7 +128,7 @@ def test_a_machine_that_accepts_connections_and_says_nothing_is_given_up_on(monk
     given = site()
 
     # The kernel accepts, and nobody ever answers.
-    with socket.create_server(("127.78.5.31", 2222)):
+    with socket.create_server((NETWORK.at(31), 2222)):
         seen = look(given, limit=1)
     assert seen.state is State.SILENT
     assert "no SSH session within 0.5 s" in seen.fault

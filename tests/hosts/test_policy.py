@@ -12,7 +12,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from keystone import mesh_policy
 from keystone.errors import KeystoneError
 from keystone.hosts import kubeconfig, policy
-from tests.hosts.machines import Script, context, installed, play
+from tests.hosts.machines import NETWORK, Script, context, installed, play
 
 BASE: Script = {"systemctl is-active": "active\n", "headscale users list": "[]", "headscale policy set": ""}
 SET = "headscale policy set --file /dev/stdin"
@@ -66,7 +66,7 @@ def test_the_kubeconfig_names_the_cluster_and_its_endpoint() -> None:
     text = play(lambda: kubeconfig.kubeconfig(given), installed(given, "primer", script))
     document = yaml.safe_load(text)
     assert document["current-context"] == "site"
-    assert document["clusters"][0]["cluster"]["server"] == "https://127.78.5.10:6443"
+    assert document["clusters"][0]["cluster"]["server"] == f"https://{NETWORK.at(10)}:6443"
     assert document["users"] == [
         {"name": "site", "user": {"client-certificate-data": "Q0VSVA==", "client-key-data": "S0VZ"}}
     ]

@@ -8,7 +8,7 @@ from keystone.errors import KeystoneError
 from keystone.hosts import remove, ssh
 from keystone.hosts.context import Context
 from keystone.hosts.remove import Removed
-from tests.hosts.machines import Fake, Script, context, installed, play
+from tests.hosts.machines import NETWORK, Fake, Script, context, installed, play
 
 NODE = {"id": 7, "given_name": "old", "node_key": "nodekey:1", "tags": ["tag:agent"]}
 OTHER = NODE | {"id": 8, "given_name": "w1"}
@@ -21,7 +21,7 @@ CONTROLLER: Script = {
 HOST: Script = {"systemctl stop": "", "tailscale logout": "", "install -D": ""}
 
 
-def gone(name: str = "old", role: str = "agent", address: str = "127.78.5.99") -> Removed:
+def gone(name: str = "old", role: str = "agent", address: str = NETWORK.at(99)) -> Removed:
     return Removed(name, role, ssh.Target(name, address, 2222), 1)
 
 
@@ -101,7 +101,7 @@ def test_an_etcd_that_does_not_answer_is_said_and_not_waited_for_for_ever(
 
 
 def test_a_destroy_drains_nothing() -> None:
-    given, removed = context(), gone("w1", address="127.78.5.31")
+    given, removed = context(), gone("w1", address=NETWORK.at(31))
     controller = installed(given, "primer", CONTROLLER)
     take(given, removed, controller, machine(given, removed))
     assert not controller.called("kubectl drain")
@@ -110,7 +110,7 @@ def test_a_destroy_drains_nothing() -> None:
 
 
 def test_a_destroy_goes_on_when_the_primer_is_gone(capsys: pytest.CaptureFixture[str]) -> None:
-    given, removed = context(), gone("w1", address="127.78.5.31")
+    given, removed = context(), gone("w1", address=NETWORK.at(31))
     host = machine(given, removed)
     take(given, removed, host)
     assert host.called("systemctl stop tailscaled")
@@ -123,7 +123,7 @@ def test_a_single_removal_fails_when_the_primer_is_gone() -> None:
 
 
 def test_the_primers_services_stop_last() -> None:
-    given, removed = context(), gone("primer", "primer", "127.78.5.10")
+    given, removed = context(), gone("primer", "primer", NETWORK.at(10))
     controller = installed(given, "primer", CONTROLLER | HOST)
     take(given, removed, controller)
     assert not controller.called("systemctl stop")

@@ -8,7 +8,7 @@ import pytest
 from keystone.errors import KeystoneError
 from keystone.hosts import system
 from keystone.hosts.context import Context
-from tests.hosts.machines import Fake, Script, context, installed, play
+from tests.hosts.machines import NETWORK, Fake, Script, context, installed, play
 
 OLD, NEW = "/nix/store/aaaa-nixos-old", "/nix/store/bbbb-nixos-new"
 
@@ -85,7 +85,7 @@ def test_a_new_system_is_copied_tested_reached_and_only_then_booted(built: Path,
     ]
     said = built.read_text()
     assert "path:./nix#nixosConfigurations.site-w1.config.system.build.toplevel" in said
-    assert f"copy --to ssh-ng://root@127.78.5.31 {NEW}" in said
+    assert f"copy --to ssh-ng://root@{NETWORK.at(31)} {NEW}" in said
     assert "-o StrictHostKeyChecking=yes" in said
 
 

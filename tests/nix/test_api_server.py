@@ -16,9 +16,10 @@ import pytest
 
 from keystone.errors import KeystoneError
 from keystone.identities import Identities
+from tests import networks
 from tests.nix.evaluator import Flake
 
-ADDRESS = "127.78.3.1"
+ADDRESS = networks.fresh().at(1)
 START_SECONDS = 60
 TOKEN = "test-administrator"
 FILES = """c: map (f: builtins.unsafeDiscardStringContext f.text)

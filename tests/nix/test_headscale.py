@@ -15,10 +15,11 @@ from urllib.request import urlopen
 import pytest
 
 from keystone.identities import Identities
+from tests import networks
 from tests.nix.evaluator import NIX, Flake
 from tests.test_mesh_policy_headscale import binary
 
-ADDRESS = "127.78.2.1"
+ADDRESS = networks.fresh().at(1)
 START_SECONDS = 30
 
 

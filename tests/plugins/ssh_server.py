@@ -9,7 +9,9 @@ from typing import Any
 
 import asyncssh
 
-ADDRESS = "127.78.2.1"
+from tests import networks
+
+ADDRESS = networks.fresh().at(1)
 PASSWORD = "correct horse"
 
 

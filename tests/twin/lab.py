@@ -17,6 +17,7 @@ import yaml
 from keystone import agefiles, facts
 from keystone.errors import KeystoneError
 from keystone.identities import Identities
+from tests import networks
 from twin import services
 from twin.machine import Machine, Result
 from twin.services import InstalledSystem
@@ -25,7 +26,7 @@ from twin.ssh_keys import installer_public_key
 
 REPOSITORY = Path(__file__).parents[2]
 ROOT = "22" * 32
-NETWORK = "127.78.4.0/24"
+NETWORK = networks.fresh()
 PORT = 2222
 FEATURES = ("--extra-experimental-features", "nix-command flakes")
 DISK_KEY = "/run/keystone/disk.key"
@@ -135,7 +136,7 @@ class Lab:
     # Clients
 
     def installer_key(self, name: str = "w1") -> str:
-        return installer_public_key(NETWORK, name)
+        return installer_public_key(str(NETWORK), name)
 
     def pinned_key(self, name: str = "w1", generation: int = 1) -> str:
         return self.identities.ssh_host_key(name, generation).public
@@ -251,30 +252,30 @@ def document() -> dict[str, Any]:
         return {
             "role": role,
             "site": "home",
-            "address": f"127.78.4.{last}",
-            "mac": f"02:00:00:78:04:{last:02d}",
+            "address": NETWORK.at(last),
+            "mac": f"02:00:00:78:{NETWORK.number:02x}:{last:02d}",
             "ssh": {"port": PORT, "kexecPort": PORT},
             "disk": DISK.format(name),
             "diskSerial": f"{name}-system",
             "osdDisks": [f"/dev/disk/by-id/virtio-{name}-osd0"],
             "machineSerial": f"twin-{name}",
-            "installerHostKey": installer_public_key(NETWORK, name),
+            "installerHostKey": installer_public_key(str(NETWORK), name),
         }
 
-    sans = ["127.78.4.10", "primer.mesh.keystone.internal"]
+    sans = [NETWORK.at(10), "primer.mesh.keystone.internal"]
     return {
-        "twin:network": NETWORK,
+        "twin:network": str(NETWORK),
         "twin:installSeconds": 0.3,
         "keystone:rootSecret": {"secure": "v1:AAAAAAAAAAAAAAAA:AAAA"},
         "keystone:cluster": {
             "name": "lab",
             "domain": "keystone.internal",
-            "api": {"endpoint": "https://127.78.4.10:6443", "sans": sans},
+            "api": {"endpoint": f"https://{NETWORK.at(10)}:6443", "sans": sans},
         },
-        "keystone:sites": {"home": {"cidr": NETWORK, "gateway": "127.78.4.1", "nameservers": ["127.78.4.1"]}},
+        "keystone:sites": {"home": {"cidr": str(NETWORK), "gateway": NETWORK.at(1), "nameservers": [NETWORK.at(1)]}},
         "keystone:hosts": {"primer": host("primer", "primer", 10), "w1": host("w1", "agent", 11)},
-        "keystone:network": {"loadBalancer": {"pools": {"ingress": "127.78.4.200-127.78.4.209"}}},
-        "keystone:mesh": {"serverUrl": "https://127.78.4.10:8443", "domain": "mesh.keystone.internal"},
+        "keystone:network": {"loadBalancer": {"pools": {"ingress": f"{NETWORK.at(200)}-{NETWORK.at(209)}"}}},
+        "keystone:mesh": {"serverUrl": f"https://{NETWORK.at(10)}:8443", "domain": "mesh.keystone.internal"},
     }
 
 

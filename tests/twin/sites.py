@@ -12,6 +12,7 @@ from typing import Any
 from keystone import agefiles, facts
 from keystone.identities import Identities
 from keystone.settings import Settings, parse
+from tests.networks import Network
 from twin.services import InstalledSystem, Service, services_for
 from twin.site import Site
 from twin.supervisor import Supervisor
@@ -20,16 +21,17 @@ ROOT_SECRET = "5a" * 32
 STACK = "trial"
 
 
-def document(network: int, workers: int = 1, **cluster: Any) -> dict[str, Any]:
-    """The stack file of a site on 127.78.NETWORK.0/24, as `keystone.settings.parse` takes it."""
-    base = f"127.78.{network}"
+def document(network: Network, workers: int = 1, **cluster: Any) -> dict[str, Any]:
+    """The stack file of a site on the network, as `keystone.settings.parse` takes it."""
+
+    primer = network.at(10)
 
     def host(name: str, number: int, role: str) -> dict[str, Any]:
         return {
             "role": role,
             "site": "home",
-            "address": f"{base}.{number}",
-            "mac": f"02:00:00:78:{network:02x}:{number:02x}",
+            "address": network.at(number),
+            "mac": f"02:00:00:78:{network.number:02x}:{number:02x}",
             "ssh": {"port": 2222},
             "disk": f"/dev/disk/by-id/virtio-{name}-system",
             "diskSerial": f"{name}-system",
@@ -43,12 +45,15 @@ def document(network: int, workers: int = 1, **cluster: Any) -> dict[str, Any]:
         "cluster": {
             "name": STACK,
             "domain": "keystone.test",
-            "api": {"endpoint": f"https://{base}.10:6443", "sans": [f"{base}.10", "primer.mesh.keystone.test"]},
+            "api": {
+                "endpoint": f"https://{network.at(10)}:6443",
+                "sans": [network.at(10), "primer.mesh.keystone.test"],
+            },
             **cluster,
         },
-        "sites": {"home": {"cidr": f"{base}.0/24", "gateway": f"{base}.1", "nameservers": [f"{base}.1"]}},
+        "sites": {"home": {"cidr": str(network), "gateway": network.at(1), "nameservers": [network.at(1)]}},
         "hosts": hosts,
-        "mesh": {"serverUrl": f"https://{base}.10:8443", "domain": "mesh.keystone.test"},
+        "mesh": {"serverUrl": f"https://{primer}:8443", "domain": "mesh.keystone.test"},
     }
 
 
@@ -111,10 +116,10 @@ class Trial:
         self.units.clear()
 
 
-def trial(folder: Path, network: int, workers: int = 1, **cluster: Any) -> Trial:
-    """A trial site below a folder; each test takes another number, so that tests may run side by side."""
+def trial(folder: Path, network: Network, workers: int = 1, **cluster: Any) -> Trial:
+    """A trial site below a folder, on a network of the file's own."""
     settings: Settings = parse(document(network, workers, **cluster))
-    site = Site(stack=STACK, project=folder, settings=settings, network=IPv4Network(f"127.78.{network}.0/24"))
+    site = Site(stack=STACK, project=folder, settings=settings, network=IPv4Network(str(network)))
     site.make_folders()
     site.make_run_folder()
     return Trial(site, Supervisor(site.logs, site.pids), Identities(ROOT_SECRET, STACK))

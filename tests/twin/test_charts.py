@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from keystone.charts import Release, releases
 from keystone.settings import parse
+from tests import networks
 from tests.charts.test_catalogue import CEPH, POOLS, THREE, settings
 from tests.twin.sites import Trial, document, trial
 from tests.twin.waiting import until
@@ -25,7 +26,7 @@ from twin.services.units import K3s
 from twin.site import Site
 
 pytestmark = [pytest.mark.twin, pytest.mark.timeout(300)]
-NETWORK = 34
+NETWORK = networks.fresh()
 LIMIT = 60.0
 
 
@@ -317,7 +318,7 @@ def test_a_removed_release_takes_its_workloads_along_even_when_deleted_in_the_fo
 
 def test_the_command_line_gives_and_takes_back_an_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = parse(document(NETWORK))
-    place = Site(stack="trial", project=tmp_path, settings=chosen, network=IPv4Network(f"127.78.{NETWORK}.0/24"))
+    place = Site(stack="trial", project=tmp_path, settings=chosen, network=IPv4Network(str(NETWORK)))
     monkeypatch.setattr(Site, "read", lambda *_: place)
     given = Orders(Layout(place.machines / "primer" / "root").chart_orders)
     assert CliRunner().invoke(app, ["chart", "loki", "--fail", "no space left"]).exit_code == 0

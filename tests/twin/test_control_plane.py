@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, utils
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from tests import networks
 from tests.twin.sites import Trial, trial
 from tests.twin.waiting import until
 from twin.services.facts import Facts
@@ -29,8 +30,8 @@ from twin.services.layout import Layout
 from twin.services.units import K3s
 
 pytestmark = [pytest.mark.twin, pytest.mark.timeout(180)]
-NETWORK = 31
-API = f"https://127.78.{NETWORK}.10:6443"
+NETWORK = networks.fresh()
+API = f"https://{NETWORK.at(10)}:6443"
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +76,7 @@ def test_the_api_refuses_whoever_shows_no_certificate(runner: asyncio.Runner, si
             for path in ("/api/v1/nodes", "/version", "/readyz"):
                 assert (await client.get(API + path)).status_code == 401
             with pytest.raises(httpx.HTTPError):
-                await client.get(f"http://127.78.{NETWORK}.10:2379/health")
+                await client.get(f"http://{NETWORK.at(10)}:2379/health")
 
     runner.run(scenario())
 
@@ -86,7 +87,7 @@ def test_etcd_refuses_whoever_shows_no_certificate(runner: asyncio.Runner, site:
     async def scenario() -> None:
         async with httpx.AsyncClient(verify=context, trust_env=False) as client:
             with pytest.raises((httpx.TransportError, ssl.SSLError)):
-                await client.get(f"https://127.78.{NETWORK}.10:2379/health")
+                await client.get(f"https://{NETWORK.at(10)}:2379/health")
 
     runner.run(scenario())
 
@@ -98,7 +99,7 @@ def test_every_process_listens_on_the_primers_own_address_alone(site: Trial) -> 
         for connection in psutil.Process(child.pid).net_connections("inet"):
             if connection.status == psutil.CONN_LISTEN:
                 seen.add(tuple(connection.laddr))
-    assert {address for address, _ in seen} == {f"127.78.{NETWORK}.10"}
+    assert {address for address, _ in seen} == {NETWORK.at(10)}
     assert {port for _, port in seen} == {6443, 2379, 2380, 10257, 10259}
 
 
@@ -144,7 +145,7 @@ def test_nodes_are_ready_with_the_role_version_and_address_of_a_k3s_node(runner:
             node = nodes[name]
             assert await ready(site, name) == "True"
             assert node["status"]["nodeInfo"]["kubeletVersion"] == "v1.36.2+k3s1"
-            assert {"type": "InternalIP", "address": f"127.78.{NETWORK}.{number}"} in node["status"]["addresses"]
+            assert {"type": "InternalIP", "address": NETWORK.at(number)} in node["status"]["addresses"]
             assert node["metadata"]["labels"]["kubernetes.io/hostname"] == name
             assert node["metadata"]["annotations"]["kwok.x-k8s.io/node"] == "fake"
             roles = {key for key in node["metadata"]["labels"] if key.startswith("node-role.kubernetes.io/")}
@@ -323,7 +324,7 @@ def test_an_agents_token_gives_no_administrator(runner: asyncio.Runner, site: Tr
 
     async def scenario() -> tuple[int, str]:
         async with httpx.AsyncClient(verify=context, trust_env=False) as client:
-            url = f"https://127.78.{NETWORK}.10:9345/v1-k3s/client-admin.crt"
+            url = f"https://{NETWORK.at(10)}:9345/v1-k3s/client-admin.crt"
             answer = await client.post(url, content=b"x", headers={"Authorization": f"Basic {credentials}"})
             return answer.status_code, answer.text
 

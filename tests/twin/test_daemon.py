@@ -10,10 +10,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -22,98 +20,19 @@ import yaml
 from keystone import agefiles, facts
 from keystone.identities import Identities
 from keystone.settings import parse
+from tests import networks
 from tests.twin import sites
+from tests.twin.projects import REPOSITORY, STACK, Project, eventually, make
 from twin import control, processes
 from twin.ports import wanted
-from twin.services.layout import Layout
-from twin.site import Site
-from twin.ssh_keys import installer_public_key
-from twin.tools import tool
 
 pytestmark = [pytest.mark.twin, pytest.mark.timeout(180)]
-REPOSITORY = Path(__file__).parents[2]
-STACK = "trial"
-
-
-@dataclass
-class Project:
-    """A project folder with one stack, and the command run in it."""
-
-    folder: Path
-    network: int
-    document: dict[str, Any]
-
-    def write(self) -> None:
-        config = {f"keystone:{key}": value for key, value in self.document.items()}
-        config |= {"twin:network": f"127.78.{self.network}.0/24", "twin:installSeconds": 0.3}
-        config["keystone:rootSecret"] = {"secure": "v1:AAAAAAAAAAAAAAAA:AAAA"}
-        (self.folder / f"Pulumi.{STACK}.yaml").write_text(yaml.safe_dump({"config": config}))
-
-    @property
-    def site(self) -> Site:
-        site = Site.read(STACK, self.folder)
-        assert site is not None
-        return site
-
-    def run(self, *argv: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "twin", argv[0], "--stack", STACK, "--project", str(self.folder), *argv[1:]],
-            cwd=REPOSITORY,
-            env={**os.environ, **environment},
-            capture_output=True,
-            text=True,
-            timeout=150,
-            check=False,
-        )
-        assert not check or done.returncode == 0, done.stdout + done.stderr
-        assert "Traceback" not in done.stderr
-        return done
-
-    def status(self) -> dict[str, Any]:
-        return json.loads(self.run("status", "--json").stdout)
-
-    def units(self) -> set[str]:
-        """The states of all units of all machines; `none` for a machine without units."""
-        machines = self.status()["machines"].values()
-        return {unit["state"] for one in machines for unit in one["units"].values() or [{"state": "none"}]}
-
-    def install(self, name: str) -> None:
-        """Run what the program's install command runs."""
-        lines = self.run("env").stdout
-        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "KEYSTONE_STACK": STACK}
-        script = f"{lines}\nexec {sys.executable} -m keystone.hosts install {name}"
-        done = subprocess.run(
-            ["/bin/sh", "-c", script], cwd=self.folder, env=environment, input=sites.ROOT_SECRET + "\n",
-            capture_output=True, text=True, timeout=90, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-
-    def kubectl(self, *argv: str) -> subprocess.CompletedProcess[str]:
-        kubeconfig = Layout(self.site.machines / "primer/root").admin_kubeconfig
-        command = [str(tool("kubectl")), f"--kubeconfig={kubeconfig}", *argv]
-        return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
-
-    def ready(self, node: str) -> str:
-        path = '{.status.conditions[?(@.type=="Ready")].status}'
-        return self.kubectl("get", "node", node, "-o", f"jsonpath={path}").stdout
-
-    def states(self) -> dict[str, str]:
-        return {name: machine["state"] for name, machine in self.status()["machines"].items()}
-
-
-def make(folder: Path, network: int, workers: int = 2) -> Project:
-    project = Project(folder, network, sites.document(network, workers))
-    for name, host in project.document["hosts"].items():
-        host["installerHostKey"] = installer_public_key(f"127.78.{network}.0/24", name)
-    project.write()
-    return project
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[Project]:
     """A stack of three blank machines; whatever a test started is ended."""
-    # Every test its own network: a listener of the test before may still be on its way out.
-    one = make(tmp_path, 40 + int(time.monotonic() * 10) % 100)
+    one = make(tmp_path)
     yield one
     site = one.site
     one.run("down", check=False)
@@ -123,7 +42,7 @@ def project(tmp_path: Path) -> Iterator[Project]:
 @pytest.fixture
 def installed(tmp_path: Path) -> Iterator[Project]:
     """A running twin whose primer and worker were installed as Keystone does it, with all units active."""
-    one = make(tmp_path, 30, workers=1)
+    one = make(tmp_path, workers=1)
     (tmp_path / "nix").mkdir()
     (tmp_path / "nix/flake.nix").write_text("{ outputs = _: { }; }\n")
     identities = Identities(sites.ROOT_SECRET, STACK)
@@ -139,19 +58,12 @@ def installed(tmp_path: Path) -> Iterator[Project]:
         one.run("down", check=False)
 
 
-def eventually(true: Callable[[], bool], limit: float = 10.0) -> bool:
-    deadline = time.monotonic() + limit
-    while not true() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return true()
-
-
 def test_up_makes_blank_machines_that_answer_over_ssh_and_down_leaves_nothing(project: Project) -> None:
     before = set(Path(tempfile.gettempdir()).iterdir())
     done = project.run("up")
     assert "3 machines on" in done.stderr
     assert project.states() == {"primer": "installer", "w1": "installer", "w2": "installer"}
-    with socket.create_connection((f"127.78.{project.network}.10", 2222), 5) as connection:
+    with socket.create_connection((project.network.at(10), 2222), 5) as connection:
         assert connection.recv(8).startswith(b"SSH-2.0")
     assert project.site.run in set(Path(tempfile.gettempdir()).iterdir()) - before
     pid = project.status()["pid"]
@@ -212,12 +124,12 @@ def test_down_after_a_kill_leaves_nothing(project: Project) -> None:
 
 def test_a_busy_port_is_named_with_its_owner_in_one_line(project: Project) -> None:
     with socket.socket() as taken:
-        taken.bind((f"127.78.{project.network}.10", 6443))
+        taken.bind((project.network.at(10), 6443))
         taken.listen()
         done = project.run("up", check=False)
     assert done.returncode == 1
     name = psutil.Process().name()
-    expected = f"tcp 127.78.{project.network}.10:6443: is taken by {name} (process {os.getpid()}). End that program"
+    expected = f"tcp {project.network.at(10)}:6443: is taken by {name} (process {os.getpid()}). End that program"
     assert done.stderr.startswith(expected)
     assert len(done.stderr.splitlines()) == 1
     assert project.run("status", check=False).returncode == 3
@@ -247,7 +159,7 @@ def test_a_machine_can_be_switched_off_and_on(project: Project) -> None:
     project.run("power-off", "w1")
     assert project.states()["w1"] == "off"
     with pytest.raises(OSError, match="refused"):
-        socket.create_connection((f"127.78.{project.network}.11", 2222), 5)
+        socket.create_connection((project.network.at(11), 2222), 5)
     project.run("power-on", "w1")
     assert project.states()["w1"] == "installer"
     done = project.run("power-off", "w9", check=False)
@@ -258,7 +170,7 @@ def test_a_machine_can_be_switched_off_and_on(project: Project) -> None:
 def test_a_host_added_to_the_stack_file_gets_a_machine_and_one_taken_out_stays_until_removed(project: Project) -> None:
     project.run("up")
     hosts = project.document["hosts"]
-    address = f"127.78.{project.network}.20"
+    address = project.network.at(20)
     hosts["w3"] = {
         **hosts["w1"],
         "address": address,
@@ -393,9 +305,10 @@ def test_an_installed_site_survives_kill_stop_and_power_cuts_and_goes_without_a_
 
 
 def test_every_port_of_a_site_is_on_its_own_network() -> None:
-    settings = parse(sites.document(33, 3))
+    network = networks.fresh()
+    settings = parse(sites.document(network, 3))
     found = list(wanted(settings))
-    assert {address.rpartition(".")[0] for address, _, _ in found} == {"127.78.33"}
+    assert {address.rpartition(".")[0] for address, _, _ in found} == {network.base}
     assert len(found) == len(set(found))
-    assert ("127.78.33.10", 6443, False) in found
-    assert ("127.78.33.10", 3478, True) in found
+    assert (network.at(10), 6443, False) in found
+    assert (network.at(10), 3478, True) in found

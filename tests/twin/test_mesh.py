@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from keystone.identities import Identities
+from tests import networks
 from tests.twin.sites import Trial, trial
 from tests.twin.waiting import until
 from twin.services import services_for
@@ -22,8 +23,8 @@ from twin.services.layout import Layout
 from twin.services.units import K3s
 
 pytestmark = [pytest.mark.twin, pytest.mark.timeout(240)]
-NETWORK = 32
-CONTROLLER = f"https://127.78.{NETWORK}.10:8443"
+NETWORK = networks.fresh()
+CONTROLLER = f"https://{NETWORK.at(10)}:8443"
 MACHINES = ("primer", "w1", "w2", "w3")
 
 
@@ -102,7 +103,7 @@ def test_a_machine_that_trusts_another_ca_does_not_get_in(runner: asyncio.Runner
         system = dataclasses.replace(
             site.system("w1"),
             name="stranger",
-            address=f"127.78.{NETWORK}.77",
+            address=NETWORK.at(77),
             root=site.site.machines / "stranger",
             mesh_ca=other,
         )
@@ -226,7 +227,7 @@ def test_nothing_but_the_udp_sockets_of_the_mesh_listens_beyond_loopback(site: T
             listening = connection.status == psutil.CONN_LISTEN or (
                 connection.type == socket.SOCK_DGRAM and not connection.raddr
             )
-            if listening and not connection.laddr.ip.startswith(f"127.78.{NETWORK}."):
+            if listening and not connection.laddr.ip.startswith(f"{NETWORK.base}."):
                 beyond.append((name.rpartition("-")[2], "udp" if connection.type == socket.SOCK_DGRAM else "tcp"))
     assert set(beyond) == {("tailscaled", "udp")}
 

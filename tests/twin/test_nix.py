@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.twin.lab import FEATURES, PORT, Lab
+from tests.twin.lab import FEATURES, NETWORK, PORT, Lab
 from twin import nixcli
 
 TOPLEVEL = "path:./nix#nixosConfigurations.lab-w1.config.system.build.toplevel"
@@ -49,7 +49,7 @@ async def test_only_inputs_of_this_host_change_its_path(lab: Lab):
 @pytest.mark.asyncio
 async def test_a_worker_that_is_added_changes_no_other_path(lab: Lab):
     before = await lab.build()
-    worker = {**lab.host, "address": "127.78.4.12", "mac": "02:00:00:78:04:12", "machineSerial": "twin-w2"}
+    worker = {**lab.host, "address": NETWORK.at(12), "mac": "02:00:00:78:99:12", "machineSerial": "twin-w2"}
     worker |= {"disk": "/dev/disk/by-id/virtio-w2-system", "diskSerial": "w2-system", "osdDisks": []}
     lab.config["keystone:hosts"]["w2"] = worker
     lab.render()
@@ -218,5 +218,5 @@ async def test_a_copy_to_a_machine_with_another_host_key_or_to_none_fails(lab: L
 @pytest.mark.asyncio
 async def test_what_was_never_built_cannot_be_copied(lab: Lab):
     path = "/nix/store/" + "0" * 32 + "-x"
-    done = await nix(lab, "copy", "--to", "ssh-ng://root@127.78.4.11", path)
+    done = await nix(lab, "copy", "--to", f"ssh-ng://root@{NETWORK.at(11)}", path)
     assert (done.status, f"error: {path}: is not valid." in done.stderr) == (1, True)

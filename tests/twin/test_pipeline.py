@@ -15,12 +15,13 @@ import yaml
 from bench import sites
 from keystone import outputs
 from keystone.checks.secrets import formats
+from tests import networks
 from tests.preview.hub import TOKEN, Hub, serving
 from tests.workflows import PROJECT, Runner
 
 pytestmark = [pytest.mark.twin, pytest.mark.timeout(420)]
 
-NETWORK = 95
+NETWORK = networks.fresh()
 SKIPPED = {
     "Install the Python packages": "the copy has the project's own venv",
     "Build Pulumi and the mesh's client": "the twin's environment has them",
@@ -34,7 +35,7 @@ class Site:
 
     def __init__(self, folder: Path, hub: Hub) -> None:
         self.folder, self.hub = sites.copy(folder), hub
-        sites.move(self.folder, NETWORK, workers=1)
+        sites.move(self.folder, NETWORK.base, workers=1)
         if "keystone:storage" not in (self.folder / "Pulumi.dev.yaml").read_text():
             # Exceptions for what the stack does not have would be refused.
             (self.folder / "policy/exceptions.dev.json").unlink(missing_ok=True)

@@ -8,12 +8,13 @@ import pytest
 import yaml
 
 from keystone.errors import KeystoneError
+from tests.networks import Network
 from tests.twin import sites
 from twin.site import Site, twin_options
 
 
 def project(folder: Path, **options: object) -> Path:
-    config = {f"keystone:{key}": value for key, value in sites.document(90).items()}
+    config = {f"keystone:{key}": value for key, value in sites.document(Network("127.78.90", 90)).items()}
     config["keystone:rootSecret"] = {"secure": "v1:AAAAAAAAAAAAAAAA:AAAA"}
     config |= {f"twin:{key}": value for key, value in options.items()}
     (folder / "Pulumi.trial.yaml").write_text(yaml.safe_dump({"config": config}))

@@ -14,11 +14,10 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,30 +26,29 @@ import psutil
 import yaml
 
 from keystone.identities import Identities
+from tests.networks import Network
 from twin.ssh_keys import installer_public_key
 from twin.tools import folder as tools
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 PASSPHRASE = "a passphrase for trials only"
 PYTHON = ".venv/bin/python"
-LOOKS = 10
 ROW = re.compile(r"^ +([-+~*!]) (\S+) +(\S+) +(.+?)(?: {2}\d+ s)?$")
 """A line of `keystone up` about one resource: sign, name, type, what was done."""
 
 
-def host(network: str, name: str, number: int, role: str = "agent", **more: Any) -> dict[str, Any]:
-    """A host of the settings, as the twin's machines are made. `network` is like 127.78.8."""
-    third = int(network.split(".")[2])
+def host(network: Network, name: str, number: int, role: str = "agent", **more: Any) -> dict[str, Any]:
+    """A host of the settings, as the twin's machines are made."""
     return {
         "role": role,
         "site": "home",
-        "address": f"{network}.{number}",
-        "mac": f"02:00:00:78:{third:02x}:{number:02x}",
+        "address": network.at(number),
+        "mac": f"02:00:00:78:{network.number:02x}:{number:02x}",
         "ssh": {"port": 2222, "kexecPort": 2222},
         "disk": f"/dev/disk/by-id/virtio-{name}-system",
         "diskSerial": f"{name}-system",
         "machineSerial": f"twin-{name}",
-        "installerHostKey": installer_public_key(f"{network}.0/24", name),
+        "installerHostKey": installer_public_key(str(network), name),
         **more,
     }
 
@@ -80,46 +78,6 @@ class Done:
         return {row[2]: row[4] for row in found if row}
 
 
-@dataclass
-class Argv:
-    """Watches the command lines of all processes of this user while it runs."""
-
-    seen: set[str] = field(default_factory=set)
-    _stop: threading.Event = field(default_factory=threading.Event)
-
-    @contextmanager
-    def watching(self) -> Iterator[Argv]:
-        watcher = threading.Thread(target=self._watch, daemon=True)
-        watcher.start()
-        try:
-            yield self
-        finally:
-            self._stop.set()
-            watcher.join(timeout=10)
-
-    def _watch(self) -> None:
-        # A process takes on its program, and so its command line, some time after it has got its number.
-        looks: dict[str, int] = {}
-        while not self._stop.wait(0.05):
-            now = {name for name in os.listdir("/proc") if name.isdigit()}  # noqa: PTH208
-            looks = {name: count for name, count in looks.items() if name in now}
-            for name in now:
-                if looks.setdefault(name, 0) < LOOKS:
-                    looks[name] += 1
-                    with suppress(OSError):
-                        line = Path(f"/proc/{name}/cmdline").read_bytes()
-                        self.seen.add(line.replace(b"\0", b" ").decode(errors="replace"))
-
-
-def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, str]:
-    """What became of each resource between two states: made, gone, or touched (updated or replaced)."""
-    found = dict.fromkeys(after.keys() - before.keys(), "made") | dict.fromkeys(before.keys() - after.keys(), "gone")
-    for name in before.keys() & after.keys():
-        if any(before[name].get(key) != after[name].get(key) for key in ("id", "created", "modified")):
-            found[name] = "touched"
-    return found
-
-
 def of_host(name: str) -> set[str]:
     """The resources of one worker."""
     commands = {f"Command {what}-{name}" for what in ("install", "system", "join")}
@@ -130,7 +88,7 @@ class Checkout:
     """One copy of the project with one stack on the twin."""
 
     def __init__(
-        self, folder: Path, stack: str, network: str, hosts: Mapping[str, dict[str, Any]], temporary: Path
+        self, folder: Path, stack: str, network: Network, hosts: Mapping[str, dict[str, Any]], temporary: Path
     ) -> None:
         self.folder = folder
         self.stack = stack
@@ -183,12 +141,12 @@ class Checkout:
         given = ",".join(f"{key}={primer[key]}" for key in ("role", "address", "mac", "disk", "diskSerial"))
         self.must(
             *(PYTHON, "-m", "keystone", "init", self.stack, "--no-ask", "--no-protect-hosts"),
-            *("--domain", f"{self.stack}.test", "--cidr", f"{net}.0/24", "--host", f"primer:{given}"),
-            *("--dhcp-range", f"{net}.100-{net}.150", "--pool", f"{net}.200-{net}.209"),
+            *("--domain", f"{self.stack}.test", "--cidr", str(net), "--host", f"primer:{given}"),
+            *("--dhcp-range", f"{net.at(100)}-{net.at(150)}", "--pool", f"{net.at(200)}-{net.at(209)}"),
             limit=60,
         )
         with self.editing() as config:
-            config["twin:network"] = f"{net}.0/24"
+            config["twin:network"] = str(net)
             config["keystone:hosts"] = dict(copy.deepcopy(hosts))
 
     @property

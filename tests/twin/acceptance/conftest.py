@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.twin.acceptance.checkout import Argv, Checkout, host
+from tests import networks
+from tests.twin.acceptance.checkout import Checkout, host
+from tests.twin.acceptance.watching import Argv
 
-NETWORK = "127.78.8"
+NETWORK = networks.fresh()
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,8 @@ import psutil
 import pytest
 
 from keystone.identities import Identities
-from tests.twin.acceptance.checkout import PASSPHRASE, Argv, Checkout, changed, of_host
+from tests.twin.acceptance.checkout import PASSPHRASE, Checkout, of_host
+from tests.twin.acceptance.watching import Argv, changed
 from twin.disks import plant
 
 pytestmark = [pytest.mark.twin, pytest.mark.timeout(900)]
@@ -210,7 +211,7 @@ def test_a_stopped_twin_fails_a_preview_with_one_message_and_keeps_the_state(sit
     preview = site.keystone("preview", limit=60)
     assert preview.status == 1
     assert preview.stderr.count("\n") == 1
-    assert "primer 127.78.8.10:2222 does not answer" in preview.stderr
+    assert f"primer {site.network.at(10)}:2222 does not answer" in preview.stderr
     assert "Start the machines or mend the network; the state is untouched." in preview.stderr
     assert site.state() == before
     assert "no changes" in site.up().stdout

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.twin.acceptance.checkout import PYTHON, Argv, Checkout, Done, host
+from tests import networks
+from tests.twin.acceptance.checkout import PYTHON, Checkout, Done, host
+from tests.twin.acceptance.watching import Argv
 
 pytestmark = [pytest.mark.twin, pytest.mark.timeout(900)]
-NETWORK = "127.78.9"
+NETWORK = networks.fresh()
 
 
 @pytest.fixture(scope="module")
@@ -51,10 +53,12 @@ def test_a_busy_port_is_one_line_and_nothing_is_started(other: Checkout):
     facts = other.keystone("facts")
     assert facts.ok, facts.text
     with socket.socket() as taken:
-        taken.bind((f"{NETWORK}.12", 2222))
+        taken.bind((NETWORK.at(12), 2222))
         taken.listen()
         done = other.twin("up")
-    one_line(done, f"tcp {NETWORK}.12:2222: is taken by", "End that program, or give the stack another twin:network.")
+    one_line(
+        done, f"tcp {NETWORK.at(12)}:2222: is taken by", "End that program, or give the stack another twin:network."
+    )
     nothing_made(other)
 
 
