@@ -59,7 +59,7 @@ done
 
 
 def site(project: Path, **w1: Any) -> Context:
-    changed = document()
+    changed = document(base=NETWORK.base)
     changed["hosts"]["w1"] |= {"installerHostKey": PUBLIC} | w1
     given = context(project)
     return Context(given.stack, parse(changed), given.identities, given.project)

@@ -41,7 +41,7 @@ SCRIPT = {
 
 
 def site(**w1: Any) -> Context:
-    changed = document()
+    changed = document(base=NETWORK.base)
     changed["hosts"]["w1"] |= {"installerHostKey": PUBLIC} | w1
     given = context()
     return Context(given.stack, parse(changed), given.identities, given.project)
