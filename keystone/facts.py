@@ -177,6 +177,7 @@ def cluster_facts(settings: Settings, stack: str) -> ClusterFacts:
             api=ApiFacts(endpoint=cluster.api.endpoint, sans=cluster.api.sans),
             secrets_encryption=cluster.secrets_encryption,
             audit_log=cluster.audit_log,
+            issuer_host=cluster.issuer_host,
             authorized_keys=cluster.authorized_keys,
             servers=tuple(
                 ServerFacts(name=name, role=host.role, address=str(host.address), mesh_name=mesh.name_of(name))

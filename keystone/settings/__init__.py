@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keystone.settings import stackfile
+from keystone.settings.aws import Aws, AwsNetwork, Capacity, Ci, NodePool
 from keystone.settings.cluster import Api, Cluster
 from keystone.settings.faults import Fault, SettingsError
 from keystone.settings.gitops import Gitops, Phase, Repository
@@ -31,8 +32,12 @@ __all__ = [
     "AlertRoute",
     "Alerting",
     "Api",
+    "Aws",
+    "AwsNetwork",
+    "Capacity",
     "Ceph",
     "CertManager",
+    "Ci",
     "Cluster",
     "Derp",
     "ExternalDns",
@@ -46,6 +51,7 @@ __all__ = [
     "Logs",
     "Mesh",
     "Network",
+    "NodePool",
     "Observability",
     "Origin",
     "Phase",

@@ -56,6 +56,9 @@ class Cluster(Model):
     api: Api = Field(description="where the Kubernetes API is reached: {endpoint, sans}")
     secrets_encryption: Bool = Field(default=True, description="whether Secrets are encrypted in etcd")
     audit_log: Bool = Field(default=True, description="whether the API writes an audit log")
+    issuer_host: Domain | None = Field(
+        default=None, description="public name of the issuer of service accounts' tokens, for AWS; not changeable later"
+    )
     authorized_keys: tuple[SshPublicKey, ...] = Field(
         default=(), description="public SSH keys of people; the operator key of the stack is always authorised"
     )

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pydantic import Field
 
 from keystone.settings import ports
+from keystone.settings.aws import Aws
 from keystone.settings.cluster import Cluster
 from keystone.settings.gitops import Gitops
 from keystone.settings.hosts import Host, HostName, Site
@@ -29,6 +30,7 @@ class Settings(Model):
     storage: Storage | None = Field(default=None, description="where volumes of pods come from")
     platform: Platform | None = Field(default=None, description="services that most clusters want")
     observability: Observability | None = Field(default=None, description="metrics, logs, alerts and dashboards")
+    aws: Aws | None = Field(default=None, description="an AWS account that trusts the cluster, and pools of machines")
     tunnel: Tunnel | None = Field(default=None, description="public names behind a login, by a Cloudflare tunnel")
     protect_hosts: Bool = Field(
         default=True, description="whether an installed host refuses removal and reinstallation"

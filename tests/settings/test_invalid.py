@@ -63,6 +63,7 @@ def test_every_rule_function_is_in_the_list() -> None:
             rules.platform,
             rules.observability,
             rules.tunnel,
+            rules.aws,
         )
         for name, function in inspect.getmembers(module, inspect.isfunction)
         if function.__module__ == module.__name__ and not name.startswith("_")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from keystone.settings.faults import Fault
-from keystone.settings.rules import choices, machines, mesh, observability, platform, ranges, tunnel
+from keystone.settings.rules import aws, choices, machines, mesh, observability, platform, ranges, tunnel
 
 Rule = Callable[..., Iterator[Fault]]
 
@@ -21,6 +21,7 @@ RULES: tuple[Rule, ...] = (
     *platform.RULES,
     *observability.RULES,
     *tunnel.RULES,
+    *aws.RULES,
 )
 
 
