@@ -118,7 +118,7 @@ def test_a_destroy_goes_on_when_the_primer_is_gone(capsys: pytest.CaptureFixture
 
 
 def test_a_single_removal_fails_when_the_primer_is_gone() -> None:
-    with pytest.raises(KeystoneError, match=r"primer \(root@127\.78\.5\.10 port 2222\): no SSH session"):
+    with pytest.raises(KeystoneError, match=rf"primer \(root@{NETWORK.at(10)} port 2222\): no SSH session"):
         take(context(), gone())
 
 

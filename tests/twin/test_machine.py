@@ -5,7 +5,7 @@ import json
 import pytest
 
 from keystone.errors import KeystoneError
-from tests.twin.lab import DISK, DISK_KEY, PORT, Lab
+from tests.twin.lab import DISK, DISK_KEY, NETWORK, PORT, Lab
 from twin.machine import Machine
 
 pytestmark = pytest.mark.asyncio
@@ -88,7 +88,7 @@ async def test_a_taken_port_is_one_plain_error(lab: Lab):
     machine = lab.machine()
     await machine.power_on()
     second = Machine(machine.site, "w1", machine.host, machine.units.supervisor)
-    with pytest.raises(KeystoneError, match=r"127\.78\.4\.11 port 2222: another program listens there\. Stop it"):
+    with pytest.raises(KeystoneError, match=rf"{NETWORK.at(11)} port 2222: another program listens there\. Stop it"):
         await second.power_on()
     assert not second.powered
 
