@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 
+import pulumi
 from pulumi_aws.iam import Role, RolePolicy
 from pulumi_aws.sqs import Queue
 
@@ -28,7 +29,7 @@ def build() -> object:
             statements=[Statement(sid="Take", actions=("sqs:ReceiveMessage",), resources=(queue.id,), reason="events")],
         ),
     )
-    return Queue("user", name=role.arn)
+    return Queue("user", tags={"role": pulumi.Output.concat(role.arn)})
 
 
 def test_a_role_trusts_one_service_account_and_is_bounded(deploy: Deploy) -> None:
