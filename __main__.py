@@ -13,7 +13,7 @@ from components.machine_command import Machine
 from components.mesh_network import MeshNetwork, MeshNetworkArgs
 from components.platform import Platform, PlatformArgs
 from components.primer import Primer, PrimerArgs
-from keystone import facts, outputs
+from keystone import call_stacks, facts, outputs
 from keystone.charts import observability
 from keystone.errors import KeystoneError
 from keystone.settings import Secrets, Settings, load
@@ -111,7 +111,8 @@ try:
     stack = pulumi.get_stack()
     settings, secrets = load()
     facts.check(settings, stack)
-    Program(stack, settings, secrets).run()
+    with call_stacks.short():
+        Program(stack, settings, secrets).run()
 except KeystoneError as fault:
     # A fault that a user can mend is one line, not a traceback.
     raise pulumi.RunError(str(fault)) from None
