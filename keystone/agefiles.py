@@ -19,7 +19,7 @@ from pyrage import decrypt as age_decrypt  # pyright: ignore[reportAttributeAcce
 from pyrage import encrypt as age_encrypt  # pyright: ignore[reportAttributeAccessIssue]
 
 from keystone.errors import KeystoneError
-from keystone.identities import CLUSTER_CAS, Identities
+from keystone.identities import CLUSTER_CAS, CLUSTER_GENERATION, Identities
 from keystone.settings import Settings
 
 SCHEMA_VERSION = 1
@@ -57,13 +57,17 @@ def folder(stack: str) -> PurePosixPath:
 
 def texts(settings: Settings, identities: Identities) -> dict[str, bytes]:
     """Return the plain text of every secret by its name: exactly the bytes that the machine reads."""
+    # The first of several keys signs, all verify: k3s, the API server and kubeadm read such a file so.
+    generations = settings.aws.key_generations if settings.aws else (CLUSTER_GENERATION,)
+    service_account = "".join(map(identities.service_account_key, generations))
     values = {
         "server-token": identities.server_token(),
         "agent-token": identities.agent_token(),
-        "service-account-key": identities.service_account_key(),
         "headscale-noise-key": identities.headscale_noise_key(),
         "headscale-derp-key": identities.headscale_derp_key(),
         **{name.replace("/", "--"): pem for name, pem in identities.cluster_cas().items()},
+        "service.key": service_account,
+        "service-account-key": service_account,
     }
     if settings.mesh.tls == "private":
         certificate, key = identities.mesh_certificate([settings.mesh.server_host])

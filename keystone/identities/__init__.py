@@ -18,7 +18,7 @@ from keystone.identities import certificates
 from keystone.identities.derive import clamp, derive, label, p256_key, root_bytes
 from keystone.identities.openssh import SshKey, ssh_key
 
-__all__ = ["CLUSTER_CAS", "Identities", "SshKey", "disk_guid"]
+__all__ = ["CLUSTER_CAS", "CLUSTER_GENERATION", "Identities", "SshKey", "disk_guid"]
 
 # k3s' custom CA files below server/tls; common names as in k3s' contrib/util/generate-custom-ca-certs.sh.
 CLUSTER_CAS = {
@@ -111,9 +111,9 @@ class Identities:
         """
         return {**self._cluster_cas, "service.key": self.service_account_key()}
 
-    def service_account_key(self) -> str:
-        """Return the key (P-256, PEM) that signs service-account tokens with ES256."""
-        return certificates.key_pem(p256_key(self._bytes("service account key", length=40)))
+    def service_account_key(self, generation: int = CLUSTER_GENERATION) -> str:
+        """Return the key (P-256, PEM) of a generation, with which service-account tokens are signed (ES256)."""
+        return certificates.key_pem(p256_key(self._bytes("service account key", generation=generation, length=40)))
 
     def _token(self, user: str) -> str:
         # docs.k3s.io/cli/token: for one self-signed CA the hash is that of the PEM file as it is stored.

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_ssh_private_key
 
-from keystone.identities import Identities
+from keystone.identities import CLUSTER_GENERATION, Identities
 from keystone.settings import Settings
 
 SHORTEST = 8
@@ -37,7 +37,7 @@ def derived(settings: Settings, identities: Identities) -> Iterator[Secret]:
         "operator key": identities.operator_key().private,
         "server token": identities.server_token(),
         "agent token": identities.agent_token(),
-        "service-account key": identities.service_account_key(),
+        **dict(_signing_keys(settings, identities)),
         "headscale noise key": identities.headscale_noise_key(),
         "headscale derp key": identities.headscale_derp_key(),
         "mesh CA key": identities.mesh_ca()[1],
@@ -55,6 +55,14 @@ def derived(settings: Settings, identities: Identities) -> Iterator[Secret]:
             texts[f"initrd host key {suffix}"] = identities.initrd_host_key(name, generation).private
             texts[f"recovery passphrase {suffix}"] = identities.recovery_passphrase(name, generation)
     yield from (Secret(name, forms(text)) for name, text in texts.items())
+
+
+def _signing_keys(settings: Settings, identities: Identities) -> Iterator[tuple[str, str]]:
+    """The keys of service accounts' tokens, those of generations before too."""
+    newest = max(settings.aws.key_generations) if settings.aws else CLUSTER_GENERATION
+    for generation in range(max(1, newest - _GENERATIONS + 1), newest + 1):
+        suffix = "" if generation == CLUSTER_GENERATION else f", generation {generation}"
+        yield f"service-account key{suffix}", identities.service_account_key(generation)
 
 
 def configured(values: Mapping[str, str]) -> Iterator[Secret]:
