@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import shlex
-import signal
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import asyncssh
+import psutil
 import yaml
 
 from keystone import agefiles, facts
@@ -30,6 +31,7 @@ NETWORK = networks.fresh()
 PORT = 2222
 FEATURES = ("--extra-experimental-features", "nix-command flakes")
 DISK_KEY = "/run/keystone/disk.key"
+END_SECONDS = 15.0
 DISK = "/dev/disk/by-id/virtio-{}-system"
 
 
@@ -75,6 +77,27 @@ class Pretended:
         return [sys.executable, "-c", script, *argv], {"PATH": os.environ["PATH"]}
 
 
+def end_tree(pid: int) -> None:
+    """End a program and all that it has started, in whatever session: first as a person does, then by force.
+
+    A program that is killed at once cannot end its own children, and those that lead a session are found by nothing
+    but their parent.
+    """
+    try:
+        first = psutil.Process(pid)
+        tree = [first, *first.children(recursive=True)]
+        first.terminate()
+        with suppress(psutil.TimeoutExpired):
+            first.wait(END_SECONDS)
+    except psutil.NoSuchProcess:
+        return
+    _, left = psutil.wait_procs(tree, timeout=0)
+    for one in left:
+        with suppress(psutil.NoSuchProcess):
+            one.kill()
+    psutil.wait_procs(left, timeout=END_SECONDS)
+
+
 @dataclass
 class Lab:
     """One project folder with a stack `lab` of a Primer and one worker."""
@@ -85,6 +108,7 @@ class Lab:
     identities: Identities = field(default_factory=lambda: Identities(ROOT, "lab"))
     made: list[InstalledSystem] = field(default_factory=list)
     machines: dict[str, Machine] = field(default_factory=dict)
+    programs: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.config: dict[str, Any] = document()
@@ -130,6 +154,8 @@ class Lab:
         return machine
 
     async def off(self) -> None:
+        for pid in self.programs:
+            await asyncio.to_thread(end_tree, pid)
         for machine in self.machines.values():
             await machine.power_off()
 
@@ -173,8 +199,13 @@ class Lab:
         kept = {name: os.environ[name] for name in ("HOME", "LANG") if name in os.environ}
         return {**kept, "PATH": path, "KEYSTONE_TWIN": str(self.site.root), **more}
 
-    async def program(self, *argv: str, stdin: bytes = b"", more: dict[str, str] | None = None) -> Result:
-        """Run a program on this computer, in the project's folder, with the twin's environment and `more`."""
+    async def program(
+        self, *argv: str, stdin: bytes = b"", more: dict[str, str] | None = None, limit: float = 60.0
+    ) -> Result:
+        """Run a program on this computer, in the project's folder, with the twin's environment and `more`.
+
+        After `limit` seconds, or when the test ends before it, the program and all that it has started are ended.
+        """
         process = await asyncio.create_subprocess_exec(
             *argv,
             cwd=self.project,
@@ -184,12 +215,14 @@ class Lab:
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
         )
+        self.programs.append(process.pid)
         try:
-            out, err = await asyncio.wait_for(process.communicate(stdin), 60)
+            out, err = await asyncio.wait_for(process.communicate(stdin), limit)
         finally:
             if process.returncode is None:
-                os.killpg(process.pid, signal.SIGKILL)
+                await asyncio.to_thread(end_tree, process.pid)
                 await process.wait()
+            self.programs.remove(process.pid)
         assert process.returncode is not None
         return Result(process.returncode, out.decode(), err.decode())
 

@@ -3,7 +3,9 @@
 import asyncio
 import json
 import sys
+from contextlib import suppress
 
+import psutil
 import pytest
 
 from tests.twin.lab import DISK, REPOSITORY, ROOT, Lab
@@ -17,6 +19,17 @@ REFUSED = 3
 async def hosts(lab: Lab, *argv: str, **more: str) -> Result:
     environment = {"KEYSTONE_STACK": "lab", "PYTHONPATH": str(REPOSITORY), **more}
     return await lab.program(sys.executable, "-m", "keystone.hosts", *argv, stdin=ROOT.encode(), more=environment)
+
+
+def installers(lab: Lab) -> list[int]:
+    """The running stand-ins for nixos-anywhere of this lab."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        if "twin.installer" in (process.info["cmdline"] or []):
+            with suppress(psutil.Error):
+                if process.environ().get("KEYSTONE_TWIN") == str(lab.site.root):
+                    found.append(process.pid)
+    return found
 
 
 async def test_a_blank_machine_is_installed_and_the_second_run_adopts_it(lab: Lab):
@@ -69,6 +82,19 @@ async def test_an_install_that_was_killed_goes_on_by_itself(lab: Lab):
     again = await hosts(lab, "install", "w1")
     assert again.status == 0, again.stderr
     assert "w1: go on with an interrupted install" in again.stderr
+
+
+async def test_an_install_that_is_ended_ends_the_installer_that_it_has_started(lab: Lab):
+    lab.config["twin:installSeconds"] = 60
+    lab.render()
+    machine = lab.machine()
+    await machine.power_on()
+    run = asyncio.create_task(hosts(lab, "install", "w1"))
+    await lab.until(lambda: len(installers(lab)) > 0, 30)
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    assert installers(lab) == []
 
 
 async def test_foreign_data_on_the_disk_is_refused_and_kept(lab: Lab):
