@@ -2,6 +2,7 @@
 
 import base64
 import gzip
+import hashlib
 import inspect
 import json
 import random
@@ -228,6 +229,22 @@ def test_a_listed_look_alike_in_the_git_tree_is_no_finding_but_an_own_secret_the
     assert len(scanner.scan([Place("tests/a/b.py", own, listed=True)])) == 1
     assert len(scanner.scan([Place("tests/a/b.py", fake)])) == 1, "only the git tree has a list"
     assert len(scanner.scan([Place("src/b.py", fake, listed=True)])) == 1
+
+
+def test_a_published_value_may_stand_where_it_is_listed_and_no_other_value_of_that_secret_may(tmp_path: Path) -> None:
+    published, real = "keystone-twin-token-that-is-published", "a-real-token-that-nobody-may-know"
+    digest = hashlib.sha256(published.encode()).hexdigest()
+    (tmp_path / ALLOWED).write_text(f"docs/*.md | sha256:{digest} | the double's token\n")
+
+    def found(value: str, name: str, *, listed: bool = True) -> list[str]:
+        scanner = Scanner(material.configured({"keystone:cloudflareToken": value}), allowances(tmp_path))
+        return [one.problem for one in scanner.scan([Place(name, f"Take {value}.".encode(), listed=listed)])]
+
+    leak = ["holds the secret keystone:cloudflareToken"]
+    assert found(published, "docs/twin.md") == []
+    assert found(real, "docs/twin.md") == leak
+    assert found(published, "src/a.py") == leak
+    assert found(published, "docs/twin.md", listed=False) == leak, "in state and logs it is a leak too"
 
 
 def test_a_listed_look_alike_without_a_reason_is_refused(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ Findings name the secret and the place, never the value.
 """
 
 import fnmatch
+import hashlib
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -18,13 +19,15 @@ from keystone.errors import KeystoneError
 
 ALLOWED = ".secrets-allowed"
 """File in the project's folder: lines of PATH-PATTERN, FORMAT and REASON, separated by ` | `."""
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+"""In place of a format: this one value, which is published on purpose, such as the token of a double."""
 
 __all__ = ["ALLOWED", "Allowance", "Place", "Scanner", "Secret", "allowances"]
 
 
 @dataclass(frozen=True)
 class Allowance:
-    """Something in the git tree that looks like a credential and is none, such as an example in a test."""
+    """Something in the git tree that looks like a credential and is none: an example in a test, a published value."""
 
     pattern: str
     format: str
@@ -45,11 +48,11 @@ def allowances(project: Path) -> list[Allowance]:
         if not line.strip() or line.startswith("#"):
             continue
         parts = [part.strip() for part in line.split("|")]
-        if len(parts) != 3 or not all(parts) or parts[1] not in {*formats.FORMATS, "*"}:
+        if len(parts) != 3 or not all(parts) or not (parts[1] in {*formats.FORMATS, "*"} or DIGEST.fullmatch(parts[1])):
             raise KeystoneError(
                 f"{ALLOWED}:{number}",
                 "is not `PATH | FORMAT | REASON` with a known format",
-                f"Formats: {', '.join(formats.FORMATS)}",
+                f"Formats: {', '.join(formats.FORMATS)}, sha256:HEX for a published value",
             )
         found.append(Allowance(*parts))
     return found
@@ -61,6 +64,7 @@ class Scanner:
     def __init__(self, secrets: Iterable[Secret], allowed: Iterable[Allowance] = ()) -> None:
         secrets = list(secrets)
         self.unsearchable = material.unsearchable(secrets)
+        self._digests = {one.name: hashlib.sha256(one.forms[0]).hexdigest() for one in secrets if one.forms}
         self._needles = Needles(secrets)
         self._allowed = tuple(allowed)
 
@@ -69,7 +73,7 @@ class Scanner:
         return sorted({finding for place in found for finding in self._in(place)})
 
     def _in(self, place: Place) -> Iterator[Finding]:
-        hits = self._needles.find(place.data)
+        hits = [hit for hit in self._needles.find(place.data) if not self._published(place, hit)]
         for hit in hits:
             yield Finding(
                 "own-secret",
@@ -87,6 +91,13 @@ class Scanner:
                     f"holds what looks like a {form.name}",
                     f"Take it out and revoke it; list an example in {ALLOWED}" if place.listed else "Revoke it",
                 )
+
+    def _published(self, place: Place, hit: Hit) -> bool:
+        """Whether a file of the git tree may hold just this value of a secret. With any other value it is a leak."""
+        digest = f"sha256:{self._digests[hit.name]}"
+        return place.listed and any(
+            fnmatch.fnmatchcase(place.name, a.pattern) and a.format == digest for a in self._allowed
+        )
 
     def _where(self, place: Place, hit: Hit) -> str:
         if place.name == places.STATE:
