@@ -35,6 +35,10 @@ BLACKBOX_METRICS = "0.28.0"  # renovate: datasource=go depName=github.com/promet
 NODE_METRICS = "1.11.1"  # renovate: datasource=go depName=github.com/prometheus/node_exporter
 KUBE_STATE_METRICS = "2.18.0"  # renovate: datasource=go depName=k8s.io/kube-state-metrics/v2
 
+# What copies off the site, for the tests of it; machines take theirs from nixpkgs, jobs from RCLONE_IMAGE.
+RCLONE = "1.75.1"  # renovate: datasource=go depName=github.com/rclone/rclone
+AGE = "1.3.2"  # renovate: datasource=go depName=filippo.io/age
+
 # What builds them.
 GO = "1.26.6"  # renovate: datasource=golang-version depName=go
 
@@ -60,6 +64,7 @@ TRAEFIK_CHART = "41.3.0"  # renovate: datasource=helm depName=traefik registryUr
 VPA_CHART = "0.11.0"  # renovate: datasource=helm depName=vertical-pod-autoscaler registryUrl=https://kubernetes.github.io/autoscaler
 BUSYBOX_IMAGE = "1.37.0@sha256:bdf57e528e45e4433820e045b29b4597825a1c9e38353532d90a01445013f82e"  # renovate: datasource=docker depName=docker.io/library/busybox
 CLOUDFLARED_IMAGE = "2026.8.2@sha256:0aa26e284f05e6c77ae375b8c9c11d9eb6a448fb7bcd8d40f31cb6176189eb38"  # renovate: datasource=docker depName=docker.io/cloudflare/cloudflared
+RCLONE_IMAGE = "1.75.1@sha256:45401ad7410db1d67ffdb58e19059ad20b0d8e0285a60e38bbec55cc1019c7a5"  # renovate: datasource=docker depName=docker.io/rclone/rclone
 CEPH_IMAGE = "20.2.4"  # renovate: datasource=docker depName=quay.io/ceph/ceph
 
 # The Go modules whose definitions of custom resources the catalogue is proven against (toolchain/modules/crds). Where

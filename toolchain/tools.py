@@ -229,6 +229,26 @@ ON_DEMAND: tuple[Tool, ...] = (
         seconds=5,
         megabytes=3,
     ),
+    Tool(
+        name="rclone",
+        version=versions.RCLONE,
+        module="rclone",
+        package=".",
+        stamps=(f"github.com/rclone/rclone/fs.Version=v{versions.RCLONE}",),
+        ask=("version",),
+        seconds=70,
+        megabytes=29,
+    ),
+    Tool(
+        name="age",
+        version=versions.AGE,
+        module="age",
+        package="filippo.io/age/cmd/age",
+        stamps=(f"main.Version=v{versions.AGE}",),
+        ask=("--version",),
+        seconds=15,
+        megabytes=5,
+    ),
 )
 
 BY_NAME: dict[str, Tool] = {tool.name: tool for tool in (*TOOLS, *ON_DEMAND)}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from keystone.settings import stackfile
 from keystone.settings.aws import Aws, AwsNetwork, Capacity, Ci, NodePool
+from keystone.settings.backup import Backup, Lock
 from keystone.settings.cluster import Api, Cluster
 from keystone.settings.faults import Fault, SettingsError
 from keystone.settings.gitops import Gitops, Phase, Repository
@@ -34,6 +35,7 @@ __all__ = [
     "Api",
     "Aws",
     "AwsNetwork",
+    "Backup",
     "Capacity",
     "Ceph",
     "CertManager",
@@ -48,6 +50,7 @@ __all__ = [
     "Hostname",
     "IdentityProvider",
     "LoadBalancer",
+    "Lock",
     "Logs",
     "Mesh",
     "Network",

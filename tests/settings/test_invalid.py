@@ -64,6 +64,7 @@ def test_every_rule_function_is_in_the_list() -> None:
             rules.observability,
             rules.tunnel,
             rules.aws,
+            rules.backup,
         )
         for name, function in inspect.getmembers(module, inspect.isfunction)
         if function.__module__ == module.__name__ and not name.startswith("_")

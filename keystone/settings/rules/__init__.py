@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from keystone.settings.faults import Fault
-from keystone.settings.rules import aws, choices, machines, mesh, observability, platform, ranges, tunnel
+from keystone.settings.rules import aws, backup, choices, machines, mesh, observability, platform, ranges, tunnel
 
 Rule = Callable[..., Iterator[Fault]]
 
@@ -22,6 +22,7 @@ RULES: tuple[Rule, ...] = (
     *observability.RULES,
     *tunnel.RULES,
     *aws.RULES,
+    *backup.RULES,
 )
 
 

@@ -1,0 +1,128 @@
+"""Who may do what with the bucket: its own policy, and the statements of the roles that write and check copies."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from keystone.backup import plan
+from keystone.iam import Statement
+
+
+def bucket_policy(bucket: Any, key: Any) -> tuple[Statement, ...]:
+    """What nobody may do, whatever their role says. `bucket` and `key` are ARNs."""
+    everybody = {"AWS": "*"}
+    objects = _objects(bucket, "")
+    return (
+        Statement(
+            sid="TlsOnly",
+            effect="Deny",
+            principal=everybody,
+            actions=["s3:*"],
+            resources=[bucket, objects],
+            reason="copies hold the cluster's secrets, and no network is trusted",
+            conditions={"Bool": {"aws:SecureTransport": "false"}},
+        ),
+        Statement(
+            sid="ModernTlsOnly",
+            effect="Deny",
+            principal=everybody,
+            actions=["s3:*"],
+            resources=[bucket, objects],
+            reason="older versions of TLS can be broken",
+            conditions={"NumericLessThan": {"s3:TlsVersion": "1.2"}},
+        ),
+        Statement(
+            sid="OurKeyOnly",
+            effect="Deny",
+            principal=everybody,
+            actions=["s3:PutObject"],
+            resources=[objects],
+            reason="a copy under somebody else's key would be theirs to read, and ours to lose",
+            # Requests that name no key get the bucket's own.
+            conditions={"StringNotEqualsIfExists": {"s3:x-amz-server-side-encryption-aws-kms-key-id": key}},
+        ),
+    )
+
+
+def hosts(bucket: Any, key: Any) -> tuple[Statement, ...]:
+    """The machines' own services: they add copies. They can neither read nor remove one."""
+    return (
+        _listing(bucket, plan.HOST_PREFIX, "a machine copies only what is not there yet"),
+        _adding(bucket, plan.HOST_PREFIX, "a machine adds its copies, and by the lock can spoil none"),
+        _encrypting(key),
+    )
+
+
+def buckets(bucket: Any, key: Any) -> tuple[Statement, ...]:
+    """The job that follows the object store's buckets. What it removes stays as an older version."""
+    return (
+        _listing(bucket, plan.BUCKET_PREFIX, "the job copies only what differs"),
+        _adding(bucket, plan.BUCKET_PREFIX, "the job adds what is new"),
+        Statement(
+            sid="Follow",
+            actions=["s3:DeleteObject"],
+            resources=[_objects(bucket, plan.BUCKET_PREFIX)],
+            reason="what is gone from a bucket goes from its copy; versions cannot be removed by it",
+        ),
+        _encrypting(key),
+    )
+
+
+def verify(bucket: Any) -> tuple[Statement, ...]:
+    """The job that asks how old the newest copies are: names and times, no contents."""
+    return (
+        Statement(
+            sid="List",
+            actions=["s3:ListBucket"],
+            resources=[bucket],
+            reason="the age of a copy stands in the list of the bucket",
+            conditions={"StringLike": {"s3:prefix": [f"{plan.HOST_PREFIX}/*", f"{plan.BUCKET_PREFIX}/*"]}},
+        ),
+    )
+
+
+def restore(bucket: Any, key: Any) -> tuple[Statement, ...]:
+    """For the documents: what a person needs to bring copies back. No role of ours has it."""
+    return (
+        Statement(
+            sid="Read",
+            actions=["s3:ListBucket", "s3:ListBucketVersions", "s3:GetObject", "s3:GetObjectVersion"],
+            resources=[bucket, _objects(bucket, "")],
+            reason="who restores reads copies, older versions too",
+        ),
+        Statement(
+            sid="Decrypt",
+            actions=["kms:Decrypt"],
+            resources=[key],
+            reason="copies are encrypted under the bucket's key",
+        ),
+    )
+
+
+def _objects(bucket: Any, prefix: str) -> Any:
+    """The ARN of the objects below a prefix; `bucket` may be an Output, which knows `apply`."""
+    tail = f"/{prefix}/*" if prefix else "/*"
+    return f"{bucket}{tail}" if isinstance(bucket, str) else bucket.apply(lambda arn: f"{arn}{tail}")
+
+
+def _listing(bucket: Any, prefix: str, reason: str) -> Statement:
+    return Statement(
+        sid="List",
+        actions=["s3:ListBucket"],
+        resources=[bucket],
+        reason=reason,
+        conditions={"StringLike": {"s3:prefix": f"{prefix}/*"}},
+    )
+
+
+def _adding(bucket: Any, prefix: str, reason: str) -> Statement:
+    actions: Sequence[str] = ("s3:PutObject", "s3:AbortMultipartUpload")
+    return Statement(sid="Add", actions=actions, resources=[_objects(bucket, prefix)], reason=reason)
+
+
+def _encrypting(key: Any) -> Statement:
+    return Statement(
+        sid="Encrypt",
+        actions=["kms:GenerateDataKey", "kms:Decrypt"],
+        resources=[key],
+        reason="the bucket encrypts under its key; of an upload in parts S3 reads the parts again",
+    )

@@ -1,0 +1,110 @@
+"""What is copied off the site: by whom, how often, under which name of the bucket, encrypted with what.
+
+The one list that the jobs, the check of their copies, the roles and the catalogue for a restore are made from.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from keystone.charts import observability
+from keystone.settings import Backup, Settings
+
+NAMESPACE = "backup"
+HOSTS_ACCOUNT = "hosts"
+"""The service account whose tokens the machines' own services take to AWS; no pod runs under it."""
+HOST_PREFIX, BUCKET_PREFIX = "hosts", "buckets"
+CATALOGUE_KEY = "catalogue.json"
+ENCRYPTED, SEAL = ".age", ".sum"
+"""A copy is NAME.age. NAME.age.sum, its SHA-256, is written last: a copy without it was interrupted."""
+RECIPIENT = "backup.pub"
+"""The public half of the key of the copies, beside the age files of the stack."""
+SLACK_HOURS = 20
+"""How late a copy may be before the check fails: a machine may be off for a night's work on it."""
+ETCD_FOLDERS = {"k3s": "/var/lib/rancher/k3s/server/db/snapshots", "kubeadm": "/var/backup/etcd"}
+HEADSCALE_FOLDER = "/var/backup/headscale"
+POOL = "rpool"
+
+DAY_HOURS = 24
+ETCD_HOURS = 6
+"""How often the servers themselves save etcd (nix/modules/k3s/server.nix, nix/modules/kubeadm/etcd-backup.nix)."""
+
+Kind = Literal["etcd", "headscale", "zfs", "bucket"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Something that is copied. `host` is empty for what the cluster holds; `hours` is the time between two copies."""
+
+    kind: Kind
+    name: str
+    host: str = ""
+    origin: str
+    prefix: str
+    hours: int
+
+    @property
+    def limit_hours(self) -> int:
+        """Older than this, the newest copy is overdue."""
+        return self.hours + SLACK_HOURS
+
+
+def bucket_name(settings: Settings, backup: Backup) -> str:
+    """The bucket's name: in the whole world only one may have it, so the account's number is part of it."""
+    assert settings.aws, "the settings refuse a backup without aws"
+    return backup.bucket or f"{settings.cluster.name}-backup-{settings.aws.account_id}"
+
+
+def sources(settings: Settings, backup: Backup) -> Iterator[Source]:
+    """Everything that is copied, in the order of a restore."""
+    for host in settings.servers:
+        yield Source(
+            kind="etcd",
+            name=f"etcd of {host}",
+            host=host,
+            origin=ETCD_FOLDERS[settings.cluster.distribution],
+            prefix=f"{HOST_PREFIX}/{host}/etcd",
+            hours=max(backup.every_hours, ETCD_HOURS),
+        )
+    primer, _ = settings.primer
+    yield Source(
+        kind="headscale",
+        name="the mesh's database",
+        host=primer,
+        origin=HEADSCALE_FOLDER,
+        prefix=f"{HOST_PREFIX}/{primer}/headscale",
+        hours=backup.every_hours,
+    )
+    yield from _snapshots(settings, backup)
+    for name in object_buckets(settings, backup):
+        yield Source(
+            kind="bucket", name=f"bucket {name}", origin=name, prefix=f"{BUCKET_PREFIX}/{name}", hours=DAY_HOURS
+        )
+
+
+def _snapshots(settings: Settings, backup: Backup) -> Iterator[Source]:
+    if backup.zfs == "never":
+        return
+    for host, machine in settings.servers.items():
+        if machine.layout != "zfs-luks":
+            continue
+        for dataset in datasets(settings, host):
+            yield Source(
+                kind="zfs",
+                name=f"dataset {dataset} of {host}",
+                host=host,
+                origin=f"{POOL}/{dataset}",
+                prefix=f"{HOST_PREFIX}/{host}/zfs/{dataset}",
+                hours=DAY_HOURS * (7 if backup.zfs == "weekly" else 1),
+            )
+
+
+def datasets(settings: Settings, host: str) -> tuple[str, ...]:
+    """The datasets of a server that hold what is nowhere else; programs and logs are not among them."""
+    return ("etcd", *(("headscale",) if settings.hosts[host].role == "primer" else ()), "root")
+
+
+def object_buckets(settings: Settings, backup: Backup) -> tuple[str, ...]:
+    """The buckets of the object store that are copied."""
+    logs = (observability.bucket_name(settings),) if backup.logs else ()
+    return (*backup.object_buckets, *logs)
