@@ -99,17 +99,21 @@ def execute(run: Run, reporter: Reporter | None = None) -> Reporter:
     for line in reach.require(run.stack, run.project, held.names(reach.HOST_COMMAND)):
         reporter.line(f"warning: {line}")
     if run.verb == "up" and policies.packs(run.project, run.policy_packs):
-        _judge(run, reporter)
+        plan = _judge(run, reporter)
         if run.planned is not None:
             run.planned()
+        if not plan.changed:
+            # An update would do the same work again and find the same.
+            reporter.outputs, reporter.unchanged = plan.outputs, plan.unchanged
+            return reporter
     status, said = _drive(run, reporter)
     if status == 0 and not reporter.failed and not reporter.errors:
         return reporter
     raise _failure(run, reporter, said, status)
 
 
-def _judge(run: Run, reporter: Reporter) -> None:
-    """A preview under the policies, before anything is made.
+def _judge(run: Run, reporter: Reporter) -> Reporter:
+    """A preview under the policies, before anything is made; returns what it reported.
 
     The update judges each resource again, with all values known; but the rules over the whole stack speak at its end,
     when everything is there already. Raises the preview's Failure.
@@ -120,6 +124,7 @@ def _judge(run: Run, reporter: Reporter) -> None:
     if status or quiet.failed or quiet.errors:
         raise _failure(plan, quiet, said, status)
     reporter.line("Policies: no violation in the plan")
+    return quiet
 
 
 def _failure(run: Run, reporter: Reporter, said: str, status: int) -> KeystoneError:

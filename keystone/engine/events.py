@@ -61,6 +61,9 @@ class Reporter:
     warnings: dict[str, str] = field(default_factory=dict)  # the last warning about each resource
     outputs: dict[str, Any] = field(default_factory=dict)
     unchanged: int = 0
+    changed: bool = False
+    """Whether anything is, or would be, other than before: any step, and outputs too. Secrets say nothing of themselves
+    in events; a secret output changes with the resource that it comes from."""
     started: float = field(default_factory=time.monotonic)
     finished: bool = False
     last: float = field(default_factory=time.monotonic)
@@ -161,6 +164,7 @@ class Reporter:
 
     def _begin(self, metadata: dict[str, Any]) -> None:
         op = metadata["op"]
+        self.changed |= op != "same"
         if op in SILENT or not self._shown(metadata):
             return
         if self.preview:
@@ -173,8 +177,10 @@ class Reporter:
 
     def _end(self, metadata: dict[str, Any]) -> None:
         op, urn = metadata["op"], metadata["urn"]
-        if metadata["type"] == "pulumi:pulumi:Stack" and not self.preview:
-            self.outputs = (metadata.get("new") or {}).get("outputs") or {}
+        before, after = ((metadata.get(one) or {}).get("outputs") or {} for one in ("old", "new"))
+        self.changed |= op != "same" or before != after
+        if metadata["type"] == "pulumi:pulumi:Stack":
+            self.outputs = after
         began = self.running.pop(urn, None)
         self.said.pop(urn, None)
         if self.preview or op in SILENT or not self._shown(metadata):
@@ -211,8 +217,10 @@ class Reporter:
         return lines
 
     def results(self) -> list[str]:
-        """The stack's outputs, one line each; secrets stay hidden."""
+        """The stack's outputs, one line each; secrets stay hidden. None of a preview: it knows only some."""
         lines = []
+        if self.preview:
+            return lines
         for name, value in sorted(self.outputs.items()):
             if isinstance(value, dict) and "4dabf18193072939515e22adb298388d" in value:
                 value = "[secret]"

@@ -94,3 +94,10 @@ def test_a_plan_that_only_the_whole_stack_shows_to_be_bad_makes_nothing(
     exceptions.write_text(json.dumps({"exceptions": {"list": [{**entry, "expires": today().isoformat()}]}}))
     assert "Policies: no violation in the plan" in up()
     assert (engine.workdir / "made.txt").read_text() == "made"
+
+    before = engine.export()["manifest"]
+    assert "Policies: no violation in the plan" in up()
+    assert engine.export()["manifest"] == before, "a plan without a change ends the run"
+    engine.write(f"{PROGRAM}\npulumi.export('answer', 42)\n")
+    up()
+    assert engine.outputs() == {"answer": 42}, "an output is a change too"
