@@ -4,24 +4,19 @@ A name that is still in the stack file means that the whole stack is destroyed: 
 and no etcd to keep, and a Primer that is gone already is no fault. Each step may find its work done.
 """
 
-import json
 from dataclasses import dataclass
 
 from keystone.errors import KeystoneError
-from keystone.hosts import mesh, ssh
+from keystone.hosts import etcd, mesh, ssh
 from keystone.hosts.context import Context, host_lock, progress
 
 DRAIN_SECONDS = 120
 FORCED_DRAIN_SECONDS = 30
-ETCD_SECONDS = 60.0
 STOP_SECONDS = 90.0
 LOGOUT_SECONDS = 20.0
 SERVERS = ("primer", "server")
 # Units with this condition (nix/modules) stay down, so that a reboot does not bring a removed host back.
 MARK = "/var/lib/keystone/removed"
-# docs.k3s.io: k3s removes the etcd member of a node with this annotation and confirms with the other one.
-ETCD_REMOVE = "etcd.k3s.cattle.io/remove=true"
-ETCD_REMOVED = "etcd.k3s.cattle.io/removed-node-name"
 
 
 @dataclass(frozen=True)
@@ -56,7 +51,7 @@ async def leave(context: Context, removed: Removed, *, drain: bool, primer_may_b
     try:
         if drain and removed.has_node:
             async with context.dial(primer) as controller:
-                await _empty(controller, removed)
+                await _empty(controller, removed, context.settings.cluster.distribution)
         # The Primer's own services end with the mesh policy, after every other host has left.
         await (log_out if removed.role == "primer" else stop)(context, removed)
         async with context.dial(primer) as controller:
@@ -67,11 +62,19 @@ async def leave(context: Context, removed: Removed, *, drain: bool, primer_may_b
         progress(removed.name, f"the Primer is gone, nothing to unregister ({fault.problem})")
 
 
-async def _empty(controller: ssh.Machine, removed: Removed) -> None:
-    if await _api(controller, removed.name) and await _has_node(controller, removed.name):
-        await _drain(controller, removed.name)
-        if removed.role in SERVERS:
-            await _leave_etcd(controller, removed.name)
+async def _empty(controller: ssh.Machine, removed: Removed, distribution: str) -> None:
+    name = removed.name
+    if not await _api(controller, name):
+        return
+    has_node = await _has_node(controller, name)
+    if has_node:
+        await _drain(controller, name)
+    if removed.role not in SERVERS:
+        return
+    if distribution == "kubeadm":
+        await etcd.leave_kubeadm(controller, name)
+    elif has_node:
+        await etcd.leave_k3s(controller, name)
 
 
 async def _forget(controller: ssh.Machine, removed: Removed) -> None:
@@ -107,23 +110,6 @@ async def _drain(controller: ssh.Machine, name: str) -> None:
     result = await controller.run(*forced, limit=FORCED_DRAIN_SECONDS + 20, check=False)
     if result.status != 0:
         progress(name, f"some pods did not go; their node goes now ({ssh.last_line(result.stderr)})")
-
-
-async def _leave_etcd(controller: ssh.Machine, name: str) -> None:
-    await controller.run("kubectl", "annotate", "node", name, ETCD_REMOVE, "--overwrite")
-
-    async def left() -> bool | None:
-        node = json.loads((await controller.run("kubectl", "get", "node", name, "--output", "json")).stdout)
-        if ETCD_REMOVED in node["metadata"].get("annotations", {}):
-            return True
-        raise KeystoneError(str(controller.target), f"{ETCD_REMOVED} is not set yet")
-
-    try:
-        await ssh.until("its etcd member to leave", left, place=f"hosts.{name}", limit=ETCD_SECONDS)
-        progress(name, "its etcd member has left")
-    except KeystoneError as fault:
-        # k3s removes the member of a deleted node as well, so the removal goes on.
-        progress(name, f"no word that its etcd member left ({fault.problem}); deleting the node removes it too")
 
 
 async def _leave_mesh(controller: ssh.Machine, name: str) -> None:

@@ -1,11 +1,12 @@
 """keystone/hosts/remove.py against scripted machines."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from keystone.errors import KeystoneError
-from keystone.hosts import remove, ssh
+from keystone.hosts import etcd, remove, ssh
 from keystone.hosts.context import Context
 from keystone.hosts.remove import Removed
 from tests.hosts.machines import NETWORK, Fake, Script, context, installed, play
@@ -91,13 +92,61 @@ def test_a_removed_server_leaves_etcd_before_its_node_goes() -> None:
 def test_an_etcd_that_does_not_answer_is_said_and_not_waited_for_for_ever(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(remove, "ETCD_SECONDS", 1.0)
+    monkeypatch.setattr(etcd, "SECONDS", 1.0)
     given = context()
     silent = json.dumps({"metadata": {"annotations": {}}})
     controller = installed(given, "primer", CONTROLLER | {"kubectl get node old --output json": silent})
     take(given, gone(role="server"), controller)
     assert "no word that its etcd member left" in capsys.readouterr().err
     assert controller.called("kubectl delete node old")
+
+
+def kubeadm(given: Context, members: list[list[str]], script: Script | None = None) -> tuple[Context, Fake]:
+    """A kubeadm site and its Primer, whose etcd lists these names one list after the other, the last for ever."""
+    cluster = given.settings.cluster.model_copy(update={"distribution": "kubeadm"})
+    given = replace(given, settings=given.settings.model_copy(update={"cluster": cluster}))
+    # Numbers of etcd's members are beyond what a float holds.
+    lists = [[{"ID": 2**63 + number, "name": name} for number, name in enumerate(names)] for names in members]
+
+    def listed(_: str) -> str:
+        return json.dumps({"header": {}, "members": lists.pop(0) if len(lists) > 1 else lists[0]})
+
+    pod = "kubectl exec --namespace kube-system etcd-primer --"
+    return given, installed(
+        given,
+        "primer",
+        CONTROLLER | {f"{pod} {' '.join(etcd.ETCDCTL)} member list": listed, f"{pod} etcdctl": ""} | (script or {}),
+    )
+
+
+def test_a_removed_server_of_kubeadm_leaves_etcd_before_its_node_goes() -> None:
+    given, controller = kubeadm(context(), [["primer", "old", "s3"], ["primer", "s3"]])
+    take(given, gone(role="server"), controller)
+    [removal] = [call for call in controller.calls if "member remove" in call]
+    assert removal.endswith("--key=/etc/kubernetes/pki/etcd/server.key member remove 8000000000000001")
+    found = order(controller, "kubectl drain", removal, "kubectl delete node")
+    assert found == sorted(found)
+    assert not controller.called("kubectl annotate")
+
+
+def test_a_member_of_kubeadm_that_stays_fails_the_removal_and_keeps_the_node() -> None:
+    given, controller = kubeadm(context(), [["primer", "old"]])
+    with pytest.raises(KeystoneError, match=r"hosts\.old: its etcd member 8000000000000001 is still listed after"):
+        take(given, gone(role="server"), controller)
+    assert not controller.called("kubectl delete node")
+
+
+def test_a_second_removal_of_a_kubeadm_server_finds_its_member_gone(capsys: pytest.CaptureFixture[str]) -> None:
+    given, controller = kubeadm(context(), [["primer"]], {"kubectl get node old --output name": ""})
+    take(given, gone(role="server"), controller)
+    assert "old: its etcd member is gone already" in capsys.readouterr().err
+    assert not any("member remove" in call for call in controller.calls)
+
+
+def test_an_agent_of_kubeadm_has_no_member_to_remove() -> None:
+    given, controller = kubeadm(context(), [["primer"]])
+    take(given, gone(), controller)
+    assert not any("etcdctl" in call for call in controller.calls)
 
 
 def test_a_destroy_drains_nothing() -> None:
