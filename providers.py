@@ -9,7 +9,13 @@ from keystone.settings import Tunnel
 def kubernetes(kubeconfig: pulumi.Input[str], cluster: str) -> pulumi_kubernetes.Provider:
     """The provider of the cluster. Named by the cluster and not by its endpoint: a new endpoint replaces nothing."""
     return pulumi_kubernetes.Provider(
-        "kubernetes", kubeconfig=kubeconfig, cluster_identifier=cluster, enable_server_side_apply=True
+        "kubernetes",
+        kubeconfig=kubeconfig,
+        cluster_identifier=cluster,
+        enable_server_side_apply=True,
+        # Those of ours have fixed names: to replace one would take it away from who reads it for a moment.
+        enable_config_map_mutable=True,
+        enable_secret_mutable=True,
     )
 
 

@@ -70,21 +70,24 @@ class CephStorage(pulumi.ComponentResource):
         )
 
     def _tests(self, name: str, choice: Ceph, namespace: pulumi.Input[str]) -> None:
-        after = pulumi.ResourceOptions(parent=self, depends_on=[self.ready])
-        for kind, wanted in ((ceph.BLOCK, choice.block), (ceph.FILESYSTEM, choice.filesystem)):
-            if not wanted:
-                continue
-            volume = core.PersistentVolumeClaim(
+        classes = [
+            kind for kind, wanted in ((ceph.BLOCK, choice.block), (ceph.FILESYSTEM, choice.filesystem)) if wanted
+        ]
+        claims = {
+            kind: core.PersistentVolumeClaim(
                 f"{kind}-claim",
                 metadata=meta.ObjectMetaArgs(name=kind, namespace=namespace),
                 spec=claim(kind),
-                opts=after,
+                opts=pulumi.ResourceOptions(parent=self, depends_on=[self.ready]),
             )
+            for kind in classes
+        }
+        if claims:
             batch.Job(
-                f"{kind}-mount-test",
-                # The claim by its output: the pod waits for the volume.
-                metadata=meta.ObjectMetaArgs(name=kind, namespace=namespace),
-                spec=job(volume.metadata["name"]),
+                f"{name}-mount-test",
+                metadata=meta.ObjectMetaArgs(name="mount-test", namespace=namespace),
+                # The claims by their outputs: the pod waits for the volumes.
+                spec=job({kind: made.metadata["name"] for kind, made in claims.items()}),
                 opts=pulumi.ResourceOptions(
                     parent=self, custom_timeouts=pulumi.CustomTimeouts(create="10m", delete="5m")
                 ),

@@ -44,8 +44,8 @@ class Namespaces(pulumi.ComponentResource):
             found: pulumi.Output[str] = made.metadata["name"]
             if rule := policy(args.settings, key, _openings(args, key)):
                 denied = thing(f"policy-{key}", rule, parent=self, after=[made])
-                # By its data, not by order: whoever takes the name comes after the policy too.
-                found = pulumi.Output.all(found, denied.id).apply(lambda both: both[0])
+                # The namespace as its policy names it: whoever takes that comes after both.
+                found = pulumi.Output.from_input(vars(denied)["metadata"])["namespace"]
             self.names[key] = found
         self.register_outputs({})
 

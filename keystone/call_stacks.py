@@ -4,8 +4,8 @@ import contextlib
 import sys
 from collections.abc import Iterator
 
-FRAMES = 8
-"""Innermost frames that are looked at: the SDK's own five or six, and the lines of ours that made the resource."""
+FRAMES = 7
+"""Innermost frames that are looked at: the SDK's own five or six, and one or two of ours that made the resource."""
 
 
 @contextlib.contextmanager

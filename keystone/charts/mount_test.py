@@ -3,6 +3,7 @@
 A class that exists is not a class that works: drivers that cannot mount show only here.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import versions
@@ -29,14 +30,20 @@ def claim(name: str) -> Any:
     return {"storageClassName": name, "accessModes": [mode], "resources": {"requests": {"storage": "1Gi"}}}
 
 
-def job(volume: Any) -> Any:
-    """A Job that writes a file, reads it back and compares; `volume` is the claim's name."""
-    script = f'set -e; echo "{TEXT}" > /volume/probe; sync; test "$(cat /volume/probe)" = "{TEXT}"; rm /volume/probe'
+def job(volumes: Mapping[str, Any]) -> Any:
+    """A Job that writes a file on every volume, reads it back and compares; class -> name of the claim.
+
+    One pod for all: what it waits for while it does not start, or says when it fails, names the class.
+    """
+    script = (
+        f'for volume in /volumes/*; do echo "{TEXT}" > "$volume/probe" && sync && '
+        f'test "$(cat "$volume/probe")" = "{TEXT}" && rm "$volume/probe" || {{ echo "$volume: failed"; exit 1; }}; done'
+    )
     container = {
         "name": "probe",
         "image": IMAGE,
         "command": ["sh", "-c", script],
-        "volumeMounts": [{"name": "volume", "mountPath": "/volume"}],
+        "volumeMounts": [{"name": name, "mountPath": f"/volumes/{name}"} for name in volumes],
         "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}},
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -55,7 +62,7 @@ def job(volume: Any) -> Any:
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "containers": [container],
-        "volumes": [{"name": "volume", "persistentVolumeClaim": {"claimName": volume}}],
+        "volumes": [{"name": name, "persistentVolumeClaim": {"claimName": it}} for name, it in volumes.items()],
     }
     return {"backoffLimit": 2, "activeDeadlineSeconds": LIMIT_SECONDS, "template": {"spec": pod}}
 

@@ -26,8 +26,8 @@ def policy(settings: Settings, namespace: str, openings: Sequence[Opening]) -> T
 
 def _cilium_policy(openings: Sequence[Opening]) -> dict[str, Any]:
     space = "k8s:io.kubernetes.pod.namespace"
-    ingress: list[dict[str, Any]] = [{"fromEndpoints": [{}]}, {"fromEndpoints": [{"matchLabels": {space: MONITORING}}]}]
     dns = {"matchLabels": {space: "kube-system", "k8s:k8s-app": "kube-dns"}}
+    ingress: list[dict[str, Any]] = [{"fromEndpoints": [{}, {"matchLabels": {space: MONITORING}}]}]
     egress: list[dict[str, Any]] = [
         {"toEndpoints": [{}]},
         {"toEndpoints": [dns], "toPorts": [{"ports": [{"port": "53", "protocol": "ANY"}]}]},
@@ -35,8 +35,11 @@ def _cilium_policy(openings: Sequence[Opening]) -> dict[str, Any]:
     nodes = ["host", "remote-node"]
     incoming = {"webhooks": ["kube-apiserver"], "nodes": nodes, "cluster": ["cluster"], "outside": ["world"]}
     outgoing = {"api": ["kube-apiserver"], "nodes": nodes, "cluster": ["cluster"], "internet": ["world"]}
-    ingress += [{"fromEntities": entities} for opening, entities in incoming.items() if opening in openings]
-    egress += [{"toEntities": entities} for opening, entities in outgoing.items() if opening in openings]
+    # One rule each: what it lists is let through, whichever of it.
+    if sources := [entity for opening in incoming if opening in openings for entity in incoming[opening]]:
+        ingress.append({"fromEntities": sources})
+    if targets := [entity for opening in outgoing if opening in openings for entity in outgoing[opening]]:
+        egress.append({"toEntities": targets})
     return {"endpointSelector": {}, "ingress": ingress, "egress": egress}
 
 

@@ -1,5 +1,7 @@
 """Ceph: three charts in order, then a mount test of every class."""
 
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pulumi
@@ -7,6 +9,7 @@ from cryptography import x509
 
 from components.ceph_storage import CephStorage, CephStorageArgs
 from keystone import charts
+from keystone.charts import mount_test
 from keystone.identities import Identities
 from tests.components.platforms import names, settings
 from tests.recording import ROOT_SECRET, Engine, is_secret, plain, run
@@ -47,26 +50,39 @@ def test_its_charts_are_installed_each_after_those_that_it_needs() -> None:
 
 def test_a_job_writes_and_reads_a_volume_of_each_class_and_a_bucket_is_asked_for() -> None:
     engine = deploy()
-    for kind in ("ceph-block", "ceph-filesystem"):
+    pod = engine.named("ceph-mount-test").inputs["spec"]["template"]["spec"]
+    claimed = {it["name"]: it["persistentVolumeClaim"]["claimName"] for it in pod["volumes"]}
+    assert claimed == {kind: kind for kind in ("ceph-block", "ceph-filesystem")}
+    for kind in claimed:
         assert engine.named(f"{kind}-claim").inputs["spec"]["storageClassName"] == kind
-        pod = engine.named(f"{kind}-mount-test").inputs["spec"]["template"]["spec"]
-        assert pod["volumes"][0]["persistentVolumeClaim"] == {"claimName": kind}
-        assert "test " in pod["containers"][0]["command"][2]
-        assert "@sha256:" in pod["containers"][0]["image"]
+    assert "@sha256:" in pod["containers"][0]["image"]
     bucket = engine.named("ceph-bucket-test").inputs
     assert bucket["metadata"]["annotations"] == {"pulumi.com/waitFor": "jsonpath={.status.phase}=Bound"}
     assert bucket["spec"]["storageClassName"] == "ceph-bucket"
 
 
+def test_the_script_of_the_mount_test_tells_a_volume_that_does_not_keep_what_is_written(tmp_path: Path) -> None:
+    volumes = [tmp_path / "volumes" / name for name in ("ceph-block", "ceph-filesystem")]
+    for volume in volumes:
+        volume.mkdir(parents=True)
+    script = mount_test.job({"ceph-block": "a", "ceph-filesystem": "b"})["template"]["spec"]["containers"][0]["command"]
+    line = [script[0], script[1], script[2].replace("/volumes/", f"{tmp_path}/volumes/")]
+    good = subprocess.run(line, capture_output=True, text=True, timeout=20, check=False)
+    assert (good.returncode, good.stdout, [*volumes[0].iterdir()]) == (0, "", [])
+    (volumes[1] / "probe").mkdir()  # what cannot be written
+    bad = subprocess.run(line, capture_output=True, text=True, timeout=20, check=False)
+    assert (bad.returncode, bad.stdout) == (1, f"{volumes[1]}: failed\n")
+
+
 def test_the_tests_wait_for_the_cluster() -> None:
     engine = deploy()
     assert "chart-rook-ceph-cluster-release" in engine.named("ceph-block-claim").dependencies
-    assert "ceph-block-claim" in engine.named("ceph-block-mount-test").dependencies
+    assert engine.named("ceph-mount-test").dependencies >= {"ceph-block-claim", "ceph-filesystem-claim"}
 
 
 def test_a_class_that_is_not_chosen_is_not_tested() -> None:
     tested = {r.name for r in deploy(filesystem=False, object=False).resources if "test" in r.name}
-    assert tested == {"ceph-block-mount-test"}
+    assert tested == {"ceph-mount-test"}
     assert not [r.name for r in deploy(test=False).resources if "test" in r.name or "claim" in r.name]
 
 
