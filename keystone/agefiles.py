@@ -1,8 +1,8 @@
 """The age files of a stack, nix/secrets/<stack>/<host>/<name>.age, which each machine decrypts with its SSH host key.
 
 age makes other bytes each time, so files are compared by recipient and keyed hash of the plain text, both noted in
-index.json: a second run changes no byte, and another recipient or text rewrites that one file. mesh-ca.crt and
-operator.pub are public.
+index.json: a second run changes no byte, and another recipient or text rewrites that one file. mesh-ca.crt,
+operator.pub and backup.pub are public.
 """
 
 import hashlib
@@ -26,6 +26,7 @@ SCHEMA_VERSION = 1
 INDEX = "index.json"
 MESH_CA = "mesh-ca.crt"
 OPERATOR_KEY = "operator.pub"
+BACKUP_KEY = "backup.pub"
 
 _TOKENS = ("server-token", "agent-token")
 _CLUSTER_CAS = tuple(f"{name.replace('/', '--')}.{end}" for name in CLUSTER_CAS for end in ("crt", "key"))
@@ -136,10 +137,11 @@ def _stale(
 
 def _public(settings: Settings, identities: Identities) -> dict[str, bytes | None]:
     """Return the stack's public files by name; None for one that must not be there."""
-    private = settings.mesh.tls == "private"
+    private, backup = settings.mesh.tls == "private", settings.backup
     return {
         MESH_CA: identities.mesh_ca()[0].encode() if private else None,
         OPERATOR_KEY: f"{identities.operator_key().public}\n".encode(),
+        BACKUP_KEY: f"{identities.backup_key(backup.key_generation).public}\n".encode() if backup else None,
     }
 
 

@@ -16,6 +16,7 @@ from keystone import agefiles
 from keystone.errors import KeystoneError
 from keystone.identities import Identities
 from keystone.settings import Settings, parse, stackfile
+from tests.recording import document
 
 PROJECT = Path(__file__).parent.parent
 DOCUMENT = stackfile.settings_of(stackfile.config_of("dev", PROJECT))
@@ -83,6 +84,17 @@ def test_the_primer_holds_the_files_that_its_services_read(tmp_path):
 def test_the_operators_public_key_lies_beside_the_files(tmp_path):
     render(tmp_path)
     assert (tmp_path / FOLDER / "operator.pub").read_text() == f"{identities.operator_key().public}\n"
+
+
+def test_the_public_key_of_the_copies_lies_there_while_there_is_a_backup(tmp_path):
+    file = tmp_path / FOLDER / "backup.pub"
+    given = document()
+    given["cluster"]["issuerHost"] = "oidc.example.org"
+    given["aws"] = {"region": "eu-central-1", "accountId": "123456789012"}
+    agefiles.render(parse({**given, "backup": {"keyGeneration": 2}}), identities, "dev", tmp_path)
+    assert file.read_text() == f"{identities.backup_key(2).public}\n"
+    render(tmp_path)
+    assert not file.exists()
 
 
 def test_an_agent_has_the_agent_token_alone_and_a_server_the_tokens():

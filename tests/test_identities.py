@@ -55,6 +55,7 @@ def every_kind(subject: Identities) -> dict[str, object]:
         "mesh_certificate": list(mesh_tls),
         "recovery_passphrase w1 1": subject.recovery_passphrase("w1", 1),
         "object_store_certificate": list(subject.object_store_certificate(["store.rook-ceph.svc"])),
+        "backup_key 1": dataclasses.asdict(subject.backup_key(1)),
         "grafana_password": subject.grafana_password(),
         "fingerprint": subject.fingerprint("dev/w1/agent-token", b"text"),
         "disk_guid dev w1 1": disk_guid("dev", "w1", 1),
@@ -92,6 +93,8 @@ def test_no_two_kinds_share_a_secret():
         identities.ssh_host_key("w1", 1).private,
         identities.initrd_host_key("w1", 1).private,
         identities.operator_key().private,
+        identities.backup_key(1).private,
+        identities.backup_key(2).private,
         identities.recovery_passphrase("w1", 1),
     ]
     assert len(set(secrets)) == len(secrets)

@@ -44,10 +44,11 @@ def bucket_policy(bucket: Any, key: Any) -> tuple[Statement, ...]:
 
 
 def hosts(bucket: Any, key: Any) -> tuple[Statement, ...]:
-    """The machines' own services: they add copies. They can neither read nor remove one."""
+    """The machines' own services: they add copies and remove none. What they could read, only a restore's key opens."""
     return (
         _listing(bucket, plan.HOST_PREFIX, "a machine copies only what is not there yet"),
         _adding(bucket, plan.HOST_PREFIX, "a machine adds its copies, and by the lock can spoil none"),
+        _checking(bucket, plan.HOST_PREFIX, "rclone asks for the size of what it sent as a stream"),
         _encrypting(key),
     )
 
@@ -57,6 +58,7 @@ def buckets(bucket: Any, key: Any) -> tuple[Statement, ...]:
     return (
         _listing(bucket, plan.BUCKET_PREFIX, "the job copies only what differs"),
         _adding(bucket, plan.BUCKET_PREFIX, "the job adds what is new"),
+        _checking(bucket, plan.BUCKET_PREFIX, "rclone asks for the checksum of what it sent"),
         Statement(
             sid="Follow",
             actions=["s3:DeleteObject"],
@@ -117,6 +119,10 @@ def _listing(bucket: Any, prefix: str, reason: str) -> Statement:
 def _adding(bucket: Any, prefix: str, reason: str) -> Statement:
     actions: Sequence[str] = ("s3:PutObject", "s3:AbortMultipartUpload")
     return Statement(sid="Add", actions=actions, resources=[_objects(bucket, prefix)], reason=reason)
+
+
+def _checking(bucket: Any, prefix: str, reason: str) -> Statement:
+    return Statement(sid="Check", actions=["s3:GetObject"], resources=[_objects(bucket, prefix)], reason=reason)
 
 
 def _encrypting(key: Any) -> Statement:

@@ -17,8 +17,6 @@ HOST_PREFIX, BUCKET_PREFIX = "hosts", "buckets"
 CATALOGUE_KEY = "catalogue.json"
 ENCRYPTED, SEAL = ".age", ".sum"
 """A copy is NAME.age. NAME.age.sum, its SHA-256, is written last: a copy without it was interrupted."""
-RECIPIENT = "backup.pub"
-"""The public half of the key of the copies, beside the age files of the stack."""
 SLACK_HOURS = 20
 """How late a copy may be before the check fails: a machine may be off for a night's work on it."""
 ETCD_FOLDERS = {"k3s": "/var/lib/rancher/k3s/server/db/snapshots", "kubeadm": "/var/backup/etcd"}

@@ -180,6 +180,10 @@ class Identities:
         number = int.from_bytes(self._bytes("recovery passphrase", host, generation, 20), "big")
         return _typed(number)
 
+    def backup_key(self, generation: int) -> SshKey:
+        """Return the key of the copies off the site: machines know its public half, a restore derives the other."""
+        return self._ssh("backup key", generation=generation)
+
     def grafana_password(self) -> str:
         """Return the password of Grafana's first administrator, in the form of a passphrase."""
         return _typed(int.from_bytes(self._bytes("grafana admin password", length=20), "big"))

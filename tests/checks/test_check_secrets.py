@@ -131,7 +131,7 @@ def test_every_secret_that_the_identities_make_is_searched_for() -> None:
     public = {"age_recipient", "fingerprint", "headscale_noise_public_key"}
     known = {"ssh_host_key", "initrd_host_key", "operator_key", "server_token", "agent_token", "cluster_cas"}
     known |= {"service_account_key", "headscale_noise_key", "headscale_derp_key", "mesh_ca", "mesh_certificate"}
-    known |= {"recovery_passphrase", "grafana_password", "object_store_certificate"}
+    known |= {"recovery_passphrase", "grafana_password", "object_store_certificate", "backup_key"}
     methods = {name for name, _ in inspect.getmembers(Identities, inspect.isfunction) if not name.startswith("_")}
     assert methods == public | known
 

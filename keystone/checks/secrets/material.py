@@ -40,6 +40,7 @@ def derived(settings: Settings, identities: Identities) -> Iterator[Secret]:
         **dict(_signing_keys(settings, identities)),
         "headscale noise key": identities.headscale_noise_key(),
         "headscale derp key": identities.headscale_derp_key(),
+        **dict(_backup_keys(settings, identities)),
         "mesh CA key": identities.mesh_ca()[1],
         "mesh TLS key": identities.mesh_certificate([settings.mesh.server_host])[1],
         # The names are in the certificate alone: the key is the same for all.
@@ -63,6 +64,13 @@ def _signing_keys(settings: Settings, identities: Identities) -> Iterator[tuple[
     for generation in range(max(1, newest - _GENERATIONS + 1), newest + 1):
         suffix = "" if generation == CLUSTER_GENERATION else f", generation {generation}"
         yield f"service-account key{suffix}", identities.service_account_key(generation)
+
+
+def _backup_keys(settings: Settings, identities: Identities) -> Iterator[tuple[str, str]]:
+    """The keys of the copies off the site, those of generations before too: old copies still open with them."""
+    if settings.backup:
+        for generation in range(1, settings.backup.key_generation + 1):
+            yield f"backup key, generation {generation}", identities.backup_key(generation).private
 
 
 def configured(values: Mapping[str, str]) -> Iterator[Secret]:

@@ -34,9 +34,9 @@ upload() {
     echo "$name: not copied" >&2
     return 1
   fi
-  wait "$summing"
-  printf '%s  %s\n' "$(cut -d' ' -f1 <"$sum")" "${name##*/}" >"$sum.file"
-  rclone copyto "$sum.file" "$place.sum"
+  # Spelled out: bash ends no function by itself whose caller looks at its result.
+  wait "$summing" || return 1
+  printf '%s  %s\n' "$(cut -d' ' -f1 <"$sum")" "${name##*/}" | rclone rcat "$place.sum" || return 1
   echo "$name: copied"
 }
 
