@@ -66,6 +66,7 @@ class Program:
             tunnel=tunnel,
             after=after,
             identity_provider_secret=self.secrets.identity_provider,
+            namespaces=platform.namespaces,
             monitors=platform.releases.get(observability.STACK),
         )
         cloudflare = providers.cloudflare(token, tunnel)

@@ -236,12 +236,12 @@ def _config(
     ingresses = [
         cloudflare.ZeroTrustTunnelCloudflaredConfigConfigIngressArgs(
             hostname=tunnel.name_of(key),
-            service=manifests.service_url(hostname.origin),
+            service=manifests.service_url(manifests.origin(hostname)),
             origin_request=cloudflare.ZeroTrustTunnelCloudflaredConfigConfigIngressOriginRequestArgs(
                 access=cloudflare.ZeroTrustTunnelCloudflaredConfigConfigIngressOriginRequestAccessArgs(
                     required=True, team_name=tunnel.team, aud_tags=[applications[key].aud]
                 ),
-                origin_server_name=hostname.origin.server_name,
+                origin_server_name=manifests.origin(hostname).server_name,
             ),
         )
         for key, hostname in sorted(tunnel.hostnames.items())

@@ -124,8 +124,10 @@ def _alertmanager(observability: Observability) -> dict[str, Any]:
 
 def _grafana(settings: Settings, observability: Observability) -> dict[str, Any]:
     host = grafana_host(settings, observability)
+    # Where its links and logins lead: from outside only the tunnel's name is found.
+    public = (settings.tunnel and settings.tunnel.name_for("grafana")) or host
     ini: dict[str, Any] = {
-        "server": {"domain": host, "root_url": f"https://{host}"},
+        "server": {"domain": public, "root_url": f"https://{public}"},
         "analytics": {"reporting_enabled": False, "check_for_updates": False},
         "users": {"allow_sign_up": False},
         "auth.anonymous": {"enabled": False},

@@ -5,8 +5,10 @@ from typing import Any
 
 import versions
 from keystone.charts.objects import Thing
+from keystone.charts.observability import GRAFANA_SERVICE
+from keystone.charts.observability import NAMESPACE as MONITORING
 from keystone.charts.policies import policy
-from keystone.settings import Origin, Settings, Tunnel
+from keystone.settings import Hostname, Origin, Settings, Tunnel
 
 NAMESPACE = "cloudflared"
 APP = "cloudflared"
@@ -20,6 +22,12 @@ GRACE_SECONDS = 40
 """Longer than cloudflared's own 30 s, in which it ends running requests."""
 HOSTNAME_LABEL = "kubernetes.io/hostname"
 CATCH_ALL = "http_status:404"
+APPS = {
+    "grafana": Origin(namespace=MONITORING, service=GRAFANA_SERVICE, port=80),
+    # The host layer installs it, as the release argo-cd without TLS of its own.
+    "argocd": Origin(namespace="argocd", service="argo-cd-argocd-server", port=80),
+}
+"""Where the programs of Keystone are."""
 
 
 def labels(tunnel: Tunnel) -> dict[str, str]:
@@ -35,6 +43,11 @@ def object_name(tunnel: Tunnel) -> str:
 def tunnel_name(settings: Settings, tunnel: Tunnel) -> str:
     """What the tunnel is called at Cloudflare."""
     return f"{settings.cluster.name}-{tunnel.generation}"
+
+
+def origin(hostname: Hostname) -> Origin:
+    """The service that a name leads to."""
+    return hostname.origin or APPS[hostname.app or ""]
 
 
 def service_url(origin: Origin) -> str:
@@ -126,17 +139,17 @@ def network_policies(settings: Settings, tunnel: Tunnel, made: set[str]) -> Iter
     """
     if closed := policy(settings, NAMESPACE, ["internet"]):
         yield closed
-        origins = sorted({hostname.origin.namespace for hostname in tunnel.hostnames.values()})
+        origins = sorted({origin(hostname).namespace for hostname in tunnel.hostnames.values()})
         own = {"podSelector": {"matchLabels": {"app.kubernetes.io/name": APP}}}
         yield _policy(
             "origins",
             NAMESPACE,
-            {**own, "policyTypes": ["Egress"], "egress": [{"to": [_namespace(origin)]} for origin in origins]},
+            {**own, "policyTypes": ["Egress"], "egress": [{"to": [_namespace(space)]} for space in origins]},
         )
-        for origin in (origin for origin in origins if origin in made):
+        for space in (space for space in origins if space in made):
             yield _policy(
                 "from-cloudflared",
-                origin,
+                space,
                 {
                     "podSelector": {},
                     "policyTypes": ["Ingress"],

@@ -64,6 +64,7 @@ ObjectId = Annotated[StrictStr, AfterValidator(_object_id)]
 Endpoint = Annotated[StrictStr, AfterValidator(_https_endpoint)]
 Moment = Annotated[StrictStr, AfterValidator(_moment)]
 Hours = Annotated[StrictInt, Field(ge=1, le=720)]
+App = Literal["grafana", "argocd"]
 
 
 class Origin(Model):
@@ -97,7 +98,8 @@ class Access(Model):
 class Hostname(Model):
     """One public name; its key is the part before the zone."""
 
-    origin: Origin = Field(description="service of the cluster: {namespace, service, port}")
+    origin: Origin | None = Field(default=None, description="service of the cluster: {namespace, service, port}")
+    app: App | None = Field(default=None, description="in place of origin, a program of Keystone: grafana or argocd")
     access: Access | None = Field(default=None, description="who may open it: {emails, emailDomains, groups, ...}")
     session_hours: Hours = Field(default=24, description="hours after which people log in again")
 
@@ -153,6 +155,10 @@ class Tunnel(Model):
     def name_of(self, key: str) -> str:
         """The public name of a key of `hostnames`."""
         return f"{key}.{self.zone}"
+
+    def name_for(self, app: App) -> str | None:
+        """The first public name that leads to a program of Keystone."""
+        return next((self.name_of(key) for key, one in sorted(self.hostnames.items()) if one.app == app), None)
 
     def url_of(self, key: str) -> str:
         """Where a browser finds it."""

@@ -9,6 +9,7 @@ import pytest
 from pulumi_kubernetes.apps.v1 import Deployment
 from pulumi_kubernetes.core.v1 import ConfigMap, Secret
 
+from keystone.charts import releases
 from keystone.settings import Settings, parse
 from tests.policy import court
 from tests.recording import Engine, document, is_secret, plain
@@ -43,7 +44,9 @@ def site(**tunnel: Any) -> Settings:
     changed = document(edges=1)
     taint = {"key": "example.org/ingress", "value": "yes", "effect": "NoSchedule"}
     changed["hosts"]["w1"]["taints"] = [taint]
-    changed["network"] = tunnel.pop("network", {})
+    for section in ("network", "gitops", "storage", "observability"):
+        if section in tunnel:
+            changed[section] = tunnel.pop(section)
     changed["tunnel"] = {
         "accountId": ACCOUNT,
         "zone": "example.org",
@@ -156,6 +159,20 @@ def test_every_name_leads_to_its_service_and_any_other_to_nothing(deploy: Deploy
         },
         {"service": "http_status:404"},
     ]
+
+
+def test_keystones_own_programs_are_found_by_their_word(deploy: Deploy) -> None:
+    people = {"emails": ["ada@example.org"]}
+    hostnames = {"graphs": {"app": "grafana", "access": people}, "cd": {"app": "argocd", "access": people}}
+    more = {"observability": {}, "storage": {"localPath": {}}, "gitops": {"engine": "argocd"}}
+    settings = site(**more, hostnames=hostnames)
+    engine = deploy(build(settings))
+    cd, graphs, _ = engine.named("tunnel-1-config").inputs["config"]["ingresses"]
+    assert cd["service"] == "http://argo-cd-argocd-server.argocd.svc:80"
+    assert graphs["service"] == "http://kube-prometheus-stack-grafana.monitoring.svc:80"
+    grafana = releases(settings)["kube-prometheus-stack"].values["grafana"]
+    assert grafana["grafana.ini"]["server"]["root_url"] == "https://graphs.example.org"
+    assert "tunnel-policy-monitoring-from-cloudflared" in kinds(engine, "NetworkPolicy")
 
 
 def test_groups_come_from_the_identity_provider_whose_secret_stays_one(deploy: Deploy) -> None:

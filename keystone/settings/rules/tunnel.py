@@ -3,7 +3,9 @@
 from collections.abc import Iterator, Mapping
 
 from keystone.settings.faults import Fault, did_you_mean
+from keystone.settings.gitops import Gitops
 from keystone.settings.hosts import Host
+from keystone.settings.observability import Observability
 from keystone.settings.tunnel import Tunnel
 
 
@@ -16,6 +18,29 @@ def public_names_have_policies(tunnel: Tunnel | None) -> Iterator[Fault]:
                 f"tunnel.hostnames.{key}.access",
                 f"no policy says who may open {tunnel.name_of(key)}",
                 "Name emails, emailDomains, groups or serviceTokens",
+            )
+
+
+def public_names_lead_to_one_place(tunnel: Tunnel | None) -> Iterator[Fault]:
+    for key, hostname in tunnel.hostnames.items() if tunnel else ():
+        if (hostname.origin is None) == (hostname.app is None):
+            yield Fault(
+                f"tunnel.hostnames.{key}",
+                "leads nowhere" if hostname.origin is None else "has both an origin and an app",
+                "Give origin: {namespace, service, port}, or app: grafana or argocd",
+            )
+
+
+def apps_run(tunnel: Tunnel | None, observability: Observability | None, gitops: Gitops) -> Iterator[Fault]:
+    runs = {
+        "grafana": (observability is not None, "Add observability: {}"),
+        "argocd": (gitops.engine == "argocd", "Set gitops.engine to argocd"),
+    }
+    for key, hostname in tunnel.hostnames.items() if tunnel else ():
+        there, cure = runs.get(hostname.app or "", (True, ""))
+        if not there:
+            yield Fault(
+                f"tunnel.hostnames.{key}.app", f"{hostname.app} does not run here", f"{cure}, or remove the name"
             )
 
 
@@ -43,7 +68,7 @@ def groups_come_from_a_provider(tunnel: Tunnel | None) -> Iterator[Fault]:
 
 def server_names_are_for_https(tunnel: Tunnel | None) -> Iterator[Fault]:
     for key, hostname in tunnel.hostnames.items() if tunnel else ():
-        if hostname.origin.server_name and hostname.origin.scheme != "https":
+        if hostname.origin and hostname.origin.server_name and hostname.origin.scheme != "https":
             yield Fault(
                 f"tunnel.hostnames.{key}.origin.serverName",
                 "http has no certificate that could hold a name",
@@ -76,6 +101,8 @@ def ingress_nodes_are_nodes(tunnel: Tunnel | None, hosts: Mapping[str, Host]) ->
 
 RULES = (
     public_names_have_policies,
+    public_names_lead_to_one_place,
+    apps_run,
     access_names_known_tokens,
     groups_come_from_a_provider,
     server_names_are_for_https,
