@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from keystone.charts.tunnel import origin
+from keystone.settings import read
 from tests import networks
 from tests.twin.acceptance.clouds import CloudCheckout
 from tests.twin.acceptance.watching import Argv, changed
@@ -55,7 +57,9 @@ def test_each_public_name_leads_through_the_tunnel_behind_a_login(cloud: CloudCh
 
 
 def test_the_ways_in_are_opened_in_the_namespaces_behind_the_names(cloud: CloudCheckout):
-    spaces = {one["origin"]["namespace"] for one in cloud.config["keystone:tunnel"]["hostnames"].values()}
+    tunnel = read(cloud.stack, cloud.folder).tunnel
+    assert tunnel
+    spaces = {origin(one).namespace for one in tunnel.hostnames.values()}
     policies = cloud.kubectl("get", "networkpolicies", "--all-namespaces")["items"]
     found = {(one["metadata"]["namespace"], one["metadata"]["name"]) for one in policies}
     assert {(space, "from-cloudflared") for space in spaces} | {("cloudflared", "origins")} <= found
