@@ -40,6 +40,7 @@ COMMANDS = (
     Command("check", "keystone.commands.check:check", "Look for known faults in settings, manifests and state."),
     Command("verify", "keystone.commands.verify:verify", "Check mesh, cluster and names against the settings."),
     Command("kubeconfig", "keystone.commands.kubeconfig:kubeconfig", "Print the kubeconfig, or merge it into yours."),
+    Command("backup", "keystone.commands.backup:backup", "Copies off the site: their key and their catalogue."),
     Command("doctor", "keystone.commands.doctor:doctor", "Look at this machine: tools, disk, variables, certificates."),
 )
 
