@@ -17,7 +17,7 @@ from pathlib import Path
 
 from keystone.errors import KeystoneError
 
-PLUGINS = {"cloudflare": "pulumi_cloudflare", "command": "pulumi_command"}
+PLUGINS = {"aws": "pulumi_aws", "cloudflare": "pulumi_cloudflare", "command": "pulumi_command"}
 """Provider name -> the Python package of its SDK, whose version the engine asks for."""
 
 

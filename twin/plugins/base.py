@@ -61,6 +61,10 @@ class Operation:
     resource_id: str = ""
     preview: bool = False
     timeout: float = 0.0
+    old_inputs: wire.Map = field(default_factory=dict)
+    """Of a check: the inputs of the last run, so that what the plugin chose then can stay."""
+    seed: bytes = b""
+    """Of a check: the engine's random bytes for what the plugin chooses now; the same in a plan and its update."""
 
     @property
     def type(self) -> str:
@@ -214,7 +218,9 @@ class Servicer(ProviderServicer):
 
     async def Check(self, request, context) -> proto.CheckResponse:
         async with _told(context):
-            operation = Operation(urn=request.urn, preview=True)
+            operation = Operation(
+                urn=request.urn, preview=True, old_inputs=wire.decode(request.olds), seed=request.randomSeed
+            )
             inputs, failures = await self._standin.check_resource(operation, wire.decode(request.news))
             faults = [proto.CheckFailure(property=place, reason=reason) for place, reason in failures]
             return proto.CheckResponse(inputs=wire.encode(inputs), failures=faults)
