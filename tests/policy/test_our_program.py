@@ -36,7 +36,7 @@ EXPLAINED: dict[tuple[str, str, Callable[[court.Case], bool]], str] = {
 }
 
 
-COMPOSITES = ("ChartRelease", "ClusterNetwork", "Namespaces", "Platform", "StorageClasses")
+COMPOSITES = ("ChartRelease", "ClusterNetwork", "Logs", "Namespaces", "Observability", "Platform", "StorageClasses")
 FREE_KINDS = (
     "kubernetes:cert-manager.io/v1:Certificate",
     "kubernetes:cert-manager.io/v1:ClusterIssuer",
@@ -45,6 +45,8 @@ FREE_KINDS = (
     "kubernetes:cilium.io/v2alpha1:CiliumL2AnnouncementPolicy",
     "kubernetes:gateway.networking.k8s.io/v1:Gateway",
     "kubernetes:gateway.networking.k8s.io/v1:HTTPRoute",
+    "kubernetes:monitoring.coreos.com/v1:PodMonitor",
+    "kubernetes:monitoring.coreos.com/v1:PrometheusRule",
     "kubernetes:objectbucket.io/v1alpha1:ObjectBucketClaim",
     "kubernetes:source.toolkit.fluxcd.io/v1:HelmRepository",
     "kubernetes:source.toolkit.fluxcd.io/v1:OCIRepository",
