@@ -15,6 +15,7 @@ from typing import Any
 from pydantic.alias_generators import to_camel
 
 from keystone.addressing import nth
+from keystone.aws.keys import MintedKey, minted
 from keystone.charts.network import INGRESS_POOL
 from keystone.errors import KeystoneError
 from keystone.identities import disk_guid
@@ -153,6 +154,8 @@ class HostFacts:
     zone: str
     labels: Mapping[str, str]
     taints: tuple[TaintFacts, ...]
+    pools: Mapping[str, MintedKey]
+    """The parameters that the Primer fills with mesh keys; none on other hosts."""
 
 
 def host_id(cluster: str, host: str) -> str:
@@ -232,6 +235,7 @@ def host_facts(settings: Settings, name: str) -> HostFacts:
         zone=host.failure_domain,
         labels=host.labels,
         taints=tuple(TaintFacts(key=taint.key, value=taint.value, effect=taint.effect) for taint in host.taints),
+        pools=minted(settings) if host.role == "primer" else {},
     )
 
 

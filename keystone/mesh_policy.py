@@ -14,7 +14,7 @@ from keystone.settings import Fault, Settings, SettingsError
 from keystone.settings.mesh import MESH_TAGS
 from keystone.settings.ports import ETCD_PORTS
 
-HOST_TAGS = ("tag:primer", "tag:server", "tag:agent", "tag:edge")
+HOST_TAGS = ("tag:primer", "tag:server", "tag:agent", "tag:edge", "tag:pool")
 CONTROL_PLANE = frozenset({"tag:primer", "tag:server"})
 CI, CI_UP = "tag:ci", "tag:ci-up"
 # Discard (RFC 863): nothing of ours listens there, so every pair must refuse it.

@@ -16,8 +16,9 @@ from keystone.settings.mesh import MESH_TAGS
 
 PROJECT = Path(__file__).parent.parent
 DOCUMENT = stackfile.settings_of(stackfile.config_of("dev", PROJECT))
-HOSTS = ("tag:primer", "tag:server", "tag:agent", "tag:edge")
-NODES = HOSTS[:3]
+POOL = "tag:pool"
+HOSTS = ("tag:primer", "tag:server", "tag:agent", POOL, "tag:edge")
+NODES = HOSTS[:4]
 API, SSH, KUBELET = "tcp:6443", "tcp:2222", "tcp:10250"
 CNI = ("tcp:4240", "udp:8472", "udp:51871")
 ETCD = ("tcp:2379", "tcp:2380")
@@ -62,11 +63,11 @@ def expected(source: str, target: str) -> set[str]:
         found.add(API)
     if source in ("tag:primer", "tag:server") and target in NODES:
         found.add(KUBELET)
-    if source == "tag:edge" and target in NODES:
+    if source == "tag:edge" and target in NODES and target != POOL:
         found |= {"tcp:80", "tcp:443"}
     if source in ("tag:ci", "tag:ci-up", "group:admins") and target in ("tag:primer", "tag:server"):
         found.add(API)
-    if source in ("tag:ci-up", "group:admins") and target in HOSTS:
+    if source in ("tag:ci-up", "group:admins") and target in HOSTS and target != POOL:
         found.add(SSH)
     return found
 

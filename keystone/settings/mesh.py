@@ -15,8 +15,8 @@ from keystone.settings.cluster import DEFAULT_HTTPS_PORT
 from keystone.settings.hosts import HostName
 from keystone.settings.model import Bool, Cidr, Domain, HttpsUrl, Label, Model, UserName, Wrong
 
-MESH_TAGS = ("tag:primer", "tag:server", "tag:agent", "tag:edge", "tag:ci", "tag:ci-up")
-"""Tags of the mesh: one per role; `ci` for previews, `ci-up` for the job that deploys."""
+MESH_TAGS = ("tag:primer", "tag:server", "tag:agent", "tag:edge", "tag:pool", "tag:ci", "tag:ci-up")
+"""Tags of the mesh: one per role; `pool` for machines of clouds; `ci` for previews, `ci-up` for the job that deploys."""
 SERVICES = ("api", "ssh", "kubelet", "cni")
 """Words for ports that follow from other settings; `Settings.ports` gives the numbers."""
 ADMINS = "admins"
@@ -98,21 +98,22 @@ def _rule(sources: str, targets: str, *ports: str) -> Rule:
     return Rule.model_validate({"from": tuple(sources.split()), "to": tuple(targets.split()), "ports": ports})
 
 
-_NODES = "tag:primer tag:server tag:agent"
+_HOSTS = "tag:primer tag:server tag:agent"
+_NODES = f"{_HOSTS} tag:pool"
 _SERVERS = "tag:primer tag:server"
 DEFAULT_RULES: Mapping[str, Rule] = {
     "nodes-api": _rule(_NODES, _SERVERS, "api"),
     "nodes-cni": _rule(_NODES, _NODES, "cni"),
     "servers-kubelet": _rule(_SERVERS, _NODES, "kubelet"),
-    "edge-web": _rule("tag:edge", _NODES, "tcp:80", "tcp:443"),
+    "edge-web": _rule("tag:edge", _HOSTS, "tcp:80", "tcp:443"),
     "admins-api": _rule(f"group:{ADMINS}", _SERVERS, "api"),
-    "admins-ssh": _rule(f"group:{ADMINS}", f"{_NODES} tag:edge", "ssh"),
+    "admins-ssh": _rule(f"group:{ADMINS}", f"{_HOSTS} tag:edge", "ssh"),
     "ci-api": _rule("tag:ci tag:ci-up", _SERVERS, "api"),
-    "ci-up-ssh": _rule("tag:ci-up", f"{_NODES} tag:edge", "ssh"),
+    "ci-up-ssh": _rule("tag:ci-up", f"{_HOSTS} tag:edge", "ssh"),
 }
 DEFAULT_SSH_RULES: Mapping[str, SshRule] = {
     "admins": SshRule.model_validate(
-        {"from": (f"group:{ADMINS}",), "to": (*_NODES.split(), "tag:edge"), "users": ("root",)}
+        {"from": (f"group:{ADMINS}",), "to": (*_HOSTS.split(), "tag:edge"), "users": ("root",)}
     )
 }
 

@@ -50,6 +50,7 @@ let
         zone = "cloud";
         labels = { };
         taints = [ ];
+        pools = { };
       }
       // more;
     };

@@ -1,7 +1,7 @@
 # The system of an EC2 pool's nodes: one image for all. What differs comes from instance metadata (version 2) and from
-# SSM, read with the instance's own profile; user data holds no secret.
+# SSM, read with the instance's own profile.
 #
-# Instance tags, readable as metadata:
+# User data, lines of WORD=VALUE without a secret (keystone/aws/pools.py writes it; Karpenter's machines see no tags):
 #   keystone-parameters   prefix of the SSM parameters: PREFIX/mesh-key and PREFIX/agent-token
 #   keystone-labels       labels of the node, KEY=VALUE separated by commas
 #   keystone-taints       taints of the node, KEY=VALUE:EFFECT separated by commas
@@ -59,6 +59,7 @@ in
       path = [
         pkgs.awscli2
         pkgs.curl
+        pkgs.gnused
         pkgs.jq
       ];
       serviceConfig = {
@@ -72,17 +73,21 @@ in
           --header "X-aws-ec2-metadata-token-ttl-seconds: 300" http://169.254.169.254/latest/api/token)
         metadata() {
           curl --silent --fail --max-time 5 --header @<(printf 'X-aws-ec2-metadata-token: %s' "$session") \
-            "http://169.254.169.254/latest/meta-data/$1"
+            "http://169.254.169.254/latest/$1"
+        }
+        told() {
+          printf '%s\n' "$told" | sed -n "s/^keystone-$1=//p"
         }
         parameter() {
           aws ssm get-parameter --with-decryption --output text --query Parameter.Value --name "$prefix/$1"
         }
-        instance=$(metadata instance-id)
-        zone=$(metadata placement/availability-zone)
-        prefix=$(metadata tags/instance/keystone-parameters)
-        labels=$(metadata tags/instance/keystone-labels || true)
-        taints=$(metadata tags/instance/keystone-taints || true)
-        AWS_REGION=$(metadata placement/region)
+        instance=$(metadata meta-data/instance-id)
+        zone=$(metadata meta-data/placement/availability-zone)
+        AWS_REGION=$(metadata meta-data/placement/region)
+        told=$(metadata user-data)
+        prefix=$(told parameters)
+        labels=$(told labels)
+        taints=$(told taints)
         export AWS_REGION
 
         mkdir -p ${dirOf token} ${folder}

@@ -220,6 +220,19 @@ let
         "NoExecute"
       ];
     });
+    pools = attrsOf (record {
+      region = re "a region of AWS" "[a-z]{2}(-[a-z]+)+-[0-9]";
+      parameter = re "a parameter's name" "/[A-Za-z0-9_./-]+";
+      keyId = re "a key's alias" "alias/[A-Za-z0-9/_-]+";
+      roleArn = re "a role's ARN" "arn:aws[a-z-]*:iam::[0-9]{12}:role/.+";
+      tags =
+        path: value:
+        if value == [ ] then
+          [ "${path}: is empty" ]
+        else
+          listOf (re "a tag of the mesh" "tag:[a-z0-9-]+") path value;
+      keyHours = between 13 168;
+    });
   };
 
   # What one file's fields say of each other.
@@ -231,6 +244,7 @@ let
     say (elem f.disk f.osdDisks) "osdDisks: contains the system disk ${f.disk}"
     ++ say (f.remote && elem f.role [ "primer" "server" ]) "remote: is set on a ${f.role}, but etcd stays on one network"
     ++ say (f.ssh.port == f.ssh.initrdPort) "ssh.initrdPort: equals ssh.port, but the two servers have different keys"
+    ++ say (f.pools != { } && f.role != "primer") "pools: are set on a ${f.role}, but only the primer can mint keys"
     ++ say (f.name == "cluster") "name: cluster.json holds the cluster's facts, no host may have this name";
   clusterRules =
     f:

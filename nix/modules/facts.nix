@@ -53,6 +53,23 @@ let
       ]) "NoSchedule" "What the taint does.";
     };
   };
+  mintedKey = types.submodule {
+    options = {
+      region = fact types.str "eu-central-1" "AWS region of the parameter.";
+      parameter =
+        fact (types.strMatching "/[A-Za-z0-9_./-]+") "/keystone/home/pools/spot/mesh-key"
+          "Name of the SSM parameter; Pulumi makes it, a unit fills it.";
+      keyId =
+        fact (types.strMatching "alias/[A-Za-z0-9/_-]+") "alias/keystone-home"
+          "Customer key that encrypts it.";
+      roleArn =
+        fact (types.strMatching "arn:aws[a-z-]*:iam::[0-9]{12}:role/.+")
+          "arn:aws:iam::123456789012:role/keystone/home/home-pool-keys"
+          "Role that may write the parameter; it trusts the service account keystone-system/pool-keys.";
+      tags = fact (types.nonEmptyListOf (types.strMatching "tag:[a-z0-9-]+")) [ "tag:pool" ] "Tags of the key in the mesh.";
+      keyHours = fact (types.ints.between 13 168) 24 "How long a key is valid, in hours; a new one is made every twelve.";
+    };
+  };
 in
 {
   options.keystone = {
@@ -185,6 +202,7 @@ in
       zone = fact label "a" "Failure domain.";
       labels = fact (types.attrsOf types.str) { disk = "ssd"; } "Labels of the Kubernetes node.";
       taints = fact (types.listOf taint) [ ] "Taints of the Kubernetes node.";
+      pools = fact (types.attrsOf mintedKey) { } "Mesh keys that the Primer mints into SSM parameters, by a name of ours.";
     };
 
     # What follows from the facts alone and more than one module needs.

@@ -70,6 +70,7 @@ let
       unlock = "remote";
       meshName = "${name}.mesh.internal";
       meshRoutes = [ ];
+      pools = { };
       zone = "a";
       labels = { };
       taints = [ ];

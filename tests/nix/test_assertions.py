@@ -207,20 +207,12 @@ CASES: list[tuple[str, str, str]] = [
         "door: keystone.storage is for Kubernetes nodes, but the host is an edge. Switch ceph, longhorn",
     ),
     (
-        "dev-w1",
-        module(
-            'keystone.pools.spot = { region = "eu-central-1"; parameter = "/a/b";'
-            ' roleArn = "arn:aws:iam::123456789012:role/a"; };'
-        ),
-        "w1: keystone.pools is set on a agent, but only the Primer can mint keys. Move it to the Primer's host file.",
-    ),
-    (
         "dev-primer",
         module(
-            'keystone.pools.spot = { region = "eu-central-1"; parameter = "/a/b";'
-            ' roleArn = "arn:aws:iam::123456789012:role/a"; };'
+            'keystone.host.pools = lib.mkForce { spot = { region = "eu-central-1"; parameter = "/a/b";'
+            ' keyId = "alias/a"; roleArn = "arn:aws:iam::123456789012:role/a"; tags = [ "tag:pool" ]; keyHours = 24; }; };'
         ),
-        "primer: keystone.pools needs keystone.cluster.issuerHost: AWS trusts the cluster's tokens by it. Set",
+        "primer: keystone.host.pools needs keystone.cluster.issuerHost: AWS trusts the cluster's tokens by it. Set",
     ),
 ]
 

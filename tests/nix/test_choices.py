@@ -108,11 +108,13 @@ def test_tools_for_people_are_on_the_control_plane(flake: Flake):
 
 def test_pool_keys_are_minted_without_a_secret_in_an_argument(flake: Flake, tmp_path: Path):
     module = """{ lib, ... }: { keystone.cluster.issuerHost = lib.mkForce "oidc.example.org";
-      keystone.pools.spot = { region = "eu-central-1"; parameter = "/keystone/dev/spot/mesh-key";
-        roleArn = "arn:aws:iam::123456789012:role/pool-keys"; }; }"""
+      keystone.host.pools = lib.mkForce { spot = { region = "eu-central-1"; parameter = "/keystone/dev/spot/mesh-key";
+        keyId = "alias/keystone-dev"; roleArn = "arn:aws:iam::123456789012:role/pool-keys"; tags = [ "tag:pool" ];
+        keyHours = 24; }; }; }"""
     script = flake.changed("dev-primer", module, "c: c.config.systemd.services.keystone-pool-keys.script")
     assert "--reusable --ephemeral --expiration 24h" in script
     assert "kubectl --namespace keystone-system create token pool-keys --audience sts.amazonaws.com" in script
+    assert "KeyId: $key_id" in script, "SSM would take the account's own key"
     assert not [line for line in script.splitlines() if "put-parameter" in line and "$key" in line]
     (tmp_path / "script").write_text(f"#!/usr/bin/env bash\nset -e\n{script}")
     checker = [str(PROJECT / ".venv/bin/shellcheck"), "--exclude", "SC2016", str(tmp_path / "script")]
@@ -127,7 +129,7 @@ def test_a_pool_node_takes_all_that_differs_from_metadata_and_ssm():
     assert "X-aws-ec2-metadata-token" in text
     assert "parameter agent-token" in text
     assert "parameter mesh-key |" in text
-    assert "user-data" not in text
+    assert "told=$(metadata user-data)" in text
 
 
 def test_the_script_of_the_full_deployment_test_is_sound():

@@ -17,6 +17,14 @@ from tests.nix.evaluator import NIX, PROJECT, NixError
 from twin.factcheck import read_facts
 
 CHECKED_IN = sorted(path.name for path in (NIX / "facts").iterdir() if path.is_dir())
+KEY = {
+    "region": "eu-central-1",
+    "parameter": "/keystone/home/ci/mesh-key",
+    "keyId": "alias/keystone-home",
+    "roleArn": "arn:aws:iam::123456789012:role/keystone/home/home-pool-keys",
+    "tags": ["tag:ci"],
+    "keyHours": 24,
+}
 EXPRESSION = "(import {library}).stack {folder}"
 
 
@@ -73,6 +81,10 @@ WRONG: list[tuple[str, Callable[[dict[str, Any]], None], str]] = [
     ("w1", put("remote", value="no"), 'w1.json: remote: "no" is not true or false'),
     ("w1", put("disk", value="/dev/sda"), 'w1.json: disk: "/dev/sda" is not a disk by its id'),
     ("w1", put("diskGuid", value="X"), 'w1.json: diskGuid: "X" is not a GUID in lower case'),
+    ("w1", put("pools", value={"ci": KEY}), "w1.json: pools: are set on a agent, but only the primer can mint keys"),
+    ("w1", put("pools", value={"ci": {**KEY, "keyHours": 1}}), "w1.json: pools.ci.keyHours: 1 is not a number from 13"),
+    ("w1", put("pools", value={"ci": {**KEY, "keyId": "x"}}), 'w1.json: pools.ci.keyId: "x" is not a key'),
+    ("w1", put("pools", value={"ci": {**KEY, "tags": []}}), "w1.json: pools.ci.tags: is empty"),
     ("w1", put("osdDisks", 0, value="/dev/sdb"), 'w1.json: osdDisks[0]: "/dev/sdb" is not a disk by its id'),
     ("w1", put("osdDisks", value="none"), 'w1.json: osdDisks: "none" is not a list'),
     ("w1", put("hostId", value="xyz"), "w1.json: hostId: "),

@@ -12,6 +12,9 @@ from keystone.settings.hosts import Host, Site
 from keystone.settings.mesh import Mesh
 from keystone.settings.tunnel import Tunnel
 
+KUBELETS_OWN = ("node.kubernetes.io", "kubelet.kubernetes.io")
+"""The reserved prefixes that a kubelet may set on its own node (admission plugin NodeRestriction)."""
+
 
 def aws_needs_an_issuer(aws: Aws | None, cluster: Cluster) -> Iterator[Fault]:
     if aws and cluster.issuer_host is None:
@@ -143,6 +146,18 @@ def pools_join_k3s(aws: Aws | None, cluster: Cluster) -> Iterator[Fault]:
         )
 
 
+def pool_labels_may_be_set_by_kubelets(aws: Aws | None) -> Iterator[Fault]:
+    for name, pool in aws.node_pools.items() if aws else ():
+        for key in pool.labels:
+            prefix = key.rpartition("/")[0]
+            if any(covers(domain, prefix) for domain in ("kubernetes.io", "k8s.io")) and prefix not in KUBELETS_OWN:
+                yield Fault(
+                    f"aws.nodePools.{name}.labels",
+                    f"{key} is reserved, and the API refuses nodes that register with it",
+                    "Take a prefix of your own, such as example.org/tier",
+                )
+
+
 RULES = (
     aws_needs_an_issuer,
     issuer_is_public,
@@ -155,4 +170,5 @@ RULES = (
     pools_reach_the_mesh,
     pools_trust_the_api,
     pools_join_k3s,
+    pool_labels_may_be_set_by_kubelets,
 )

@@ -1,0 +1,72 @@
+"""keystone/aws: names, minted keys, and what machines of a pool are told."""
+
+import json
+
+from keystone import facts
+from keystone.aws import keys, pools
+from keystone.iam import policy
+from tests.aws.sites import KARPENTER, POOL, site
+
+CI = {"repository": "team/cluster", "environments": {"dev": "up", "dev-preview": "preview"}}
+
+
+def test_the_primer_mints_a_key_for_each_pool_and_each_kind_of_pipeline() -> None:
+    found = keys.minted(site(ci=CI))
+    assert {name: (key.parameter, key.tags) for name, key in found.items()} == {
+        "pool-spot": ("/keystone/site/pools/spot/mesh-key", ("tag:pool",)),
+        "ci": ("/keystone/site/ci/mesh-key", ("tag:ci",)),
+        "ci-up": ("/keystone/site/ci-up/mesh-key", ("tag:ci-up",)),
+    }
+    assert {key.role_arn for key in found.values()} == {"arn:aws:iam::123456789012:role/keystone/site/site-pool-keys"}
+    assert {key.key_hours for key in found.values()} == {24}
+
+
+def test_only_the_primers_facts_name_them() -> None:
+    rendered = {path.rpartition("/")[2]: json.loads(text) for path, text in facts.render(site(), "it").items()}
+    assert list(rendered["primer.json"]["pools"]) == ["pool-spot"]
+    assert rendered["primer.json"]["pools"]["pool-spot"]["keyId"] == "alias/keystone-site"
+    assert rendered["w1.json"]["pools"] == {}
+    assert rendered["cluster.json"]["cluster"]["issuerHost"] == "oidc.example.org"
+
+
+def test_the_timers_role_writes_those_parameters_and_no_other() -> None:
+    write, encrypt = policy(keys.minter_rights(site(), "KEY"))["Statement"]
+    prefix = "arn:aws:ssm:eu-central-1:123456789012:parameter/keystone/site"
+    assert write["Resource"] == [f"{prefix}/pools/spot/mesh-key"]
+    assert write["Action"] == ["ssm:PutParameter"]
+    assert encrypt["Condition"] == {"StringEquals": {"kms:ViaService": "ssm.eu-central-1.amazonaws.com"}}
+
+
+def test_user_data_says_where_the_keys_lie_and_holds_none() -> None:
+    text = pools.user_data(site(), "spot")
+    assert pools.parse(text) == {
+        "keystone-mesh": "https://127.78.5.10:8443",
+        "keystone-parameters": "/keystone/site/pools/spot",
+        "keystone-labels": "example.org/tier=batch,keystone.internal/pool=spot",
+        "keystone-taints": "spot=yes:NoSchedule",
+    }
+    assert len(text) < 16384, "EC2 takes no more"
+
+
+def test_tags_of_machines_have_keys_that_metadata_can_show() -> None:
+    for key, value in pools.tags(site(), "spot").items():
+        assert "/" not in key
+        assert len(key) <= 128
+        assert len(value) <= 256
+
+
+def test_a_pool_of_karpenter_registers_with_the_taint_that_karpenter_takes_away() -> None:
+    told = pools.told(site(nodePools={"batch": KARPENTER}), "batch")
+    assert told[pools.TAINTS] == "spot=yes:NoSchedule,karpenter.sh/unregistered:NoExecute"
+
+
+def test_the_autoscaler_finds_the_group_and_knows_its_nodes_before_there_is_one() -> None:
+    template = "k8s.io/cluster-autoscaler/node-template"
+    assert pools.autoscaler_tags(site(nodePools={"spot": {**POOL, "zones": ["eu-central-1a"]}}), "spot") == {
+        "k8s.io/cluster-autoscaler/enabled": "true",
+        "k8s.io/cluster-autoscaler/site": "owned",
+        f"{template}/label/example.org/tier": "batch",
+        f"{template}/label/keystone.internal/pool": "spot",
+        f"{template}/label/topology.kubernetes.io/zone": "eu-central-1a",
+        f"{template}/taint/spot": "yes:NoSchedule",
+    }
