@@ -16,7 +16,7 @@ from keystone.settings.hosts import HostName
 from keystone.settings.model import Bool, Cidr, Domain, HttpsUrl, Label, Model, UserName, Wrong
 
 MESH_TAGS = ("tag:primer", "tag:server", "tag:agent", "tag:edge", "tag:pool", "tag:ci", "tag:ci-up")
-"""Tags of the mesh: one per role; `pool` for machines of clouds; `ci` for previews, `ci-up` for the job that deploys."""
+"""Tags of the mesh: one per role; `pool` for machines of clouds, `ci` for previews, `ci-up` for jobs that deploy."""
 SERVICES = ("api", "ssh", "kubelet", "cni")
 """Words for ports that follow from other settings; `Settings.ports` gives the numbers."""
 ADMINS = "admins"
