@@ -36,7 +36,10 @@ PASSWORD_FILE = "/run/keystone/disk.key"
 
 @dataclass
 class Partition:
-    """One partition; `key` is a salted hash of the LUKS passphrase, `inside` the signature of the opened device."""
+    """One partition; `key` is a salted hash of the LUKS passphrase, `inside` the signature of the opened device.
+
+    `tpm` says with which key of the machine's TPM2 (see twin/record.py) its second slot was made; None without one.
+    """
 
     number: int
     size: int
@@ -46,6 +49,7 @@ class Partition:
     uuid: str | None = None
     inside: str | None = None
     key: str | None = None
+    tpm: int | None = None
 
 
 @dataclass

@@ -166,11 +166,11 @@ class Machine:
         self.set_profile(path)
         # The marker tells of the install, not of the system: a later switch leaves it alone.
         write_file(self.root / MARKER, (json.dumps(marker, sort_keys=True) + "\n").encode(), 0o644)
-        self.save(boot=path, marker=marker, generation=marker["generation"], locked=False)
+        self.save(boot=path, marker=marker, generation=marker["generation"])
 
     def forget_install(self) -> None:
         """The disk is about to be formatted: no boot loader, no marker, no files."""
-        self.save(boot=None, system=None, profiles=[], marker=None, generation=None, locked=False)
+        self.save(boot=None, system=None, profiles=[], marker=None, generation=None)
         shutil.rmtree(self.root, ignore_errors=True)
         self.root.mkdir(parents=True)
 
@@ -189,6 +189,10 @@ class Machine:
         if self.record.boot is None or self.install_disk().luks is None:
             return False
         return (self.store / self.record.boot.rpartition("/")[2]).exists()
+
+    def _opened_by_tpm(self) -> bool:
+        luks = self.install_disk().luks
+        return luks is not None and luks.tpm is not None and luks.tpm == self.record.tpm
 
     # Its switches
 
@@ -219,10 +223,13 @@ class Machine:
         self._spawn(self._reboot(delay, kexec=kexec, on=on))
 
     async def lock(self) -> None:
-        """Make the TPM refuse the disk's key: the machine restarts and waits in its initrd for the passphrase."""
+        """Clear the TPM: the machine restarts, and waits in its initrd for the passphrase at this and every start.
+
+        A new slot ends that: `systemd-cryptenroll` on the running system, as docs/operations/unlock.md says.
+        """
         if not self._bootable():
             raise KeystoneError(self.name, "has no installed system whose disk could be locked")
-        self.save(locked=True)
+        self.save(tpm=self.record.tpm + 1)
         if self.powered:
             await self.power_off()
             await self.power_on()
@@ -261,7 +268,6 @@ class Machine:
         await asyncio.sleep(0.1)
         async with self._power:
             await self._close_door()
-            self.save(locked=False)
             await self._start_system()
 
     async def _start(self, carried: tuple[bytes, list[str]] | None = None) -> None:
@@ -270,10 +276,10 @@ class Machine:
             if carried is None and self._bootable():
                 assert self.record.boot is not None
                 system = store.read_system(self.store, self.record.boot)
-                if self.record.locked or system.host.get("unlock") == "remote":
-                    await self._start_initrd(system)
-                else:
+                if system.host["unlock"] != "remote" and self._opened_by_tpm():
                     await self._start_system()
+                else:
+                    await self._start_initrd(system)
             else:
                 await self._start_installer(carried)
         except BaseException:

@@ -130,5 +130,7 @@ def _layout(files: dict[str, bytes], mode: str) -> bytes:
         "filesystem": "ext4" if facts["layout"] == "ext4-luks" else "zfs_member",
         "passwordFile": PASSWORD_FILE,
         "mode": mode,
+        "host": facts["name"],
+        "unlock": facts["unlock"],
     }
     return (json.dumps(layout, sort_keys=True) + "\n").encode()

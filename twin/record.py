@@ -15,7 +15,10 @@ SCHEMA_VERSION = 1
 
 @dataclass
 class Record:
-    """machine.json: what the machine's disk says about itself. `system` runs now, `boot` starts next time."""
+    """machine.json: what the machine's disk says about itself. `system` runs now, `boot` starts next time.
+
+    `tpm` stands for the key of the machine's TPM2: another number is another key, 0 is a machine without a TPM2.
+    """
 
     state: State = "installer"
     system: str | None = None
@@ -23,7 +26,7 @@ class Record:
     profiles: list[str] = field(default_factory=list)
     marker: dict[str, Any] | None = None
     generation: int | None = None
-    locked: bool = False
+    tpm: int = 1
     schemaVersion: int = SCHEMA_VERSION
 
 

@@ -275,6 +275,9 @@ async def test_a_locked_disk_waits_in_the_initrd_for_the_passphrase(lab: Lab):
     assert (await lab.ssh(machine, initrd, ask, stdin=f"{right}\n", port=PORT + 1)).status == 0
     await lab.booted(machine)
     assert (await lab.ssh(machine, lab.pinned_key(), "true")).status == 0
+    await machine.power_off()
+    await machine.power_on()
+    assert machine.state == "initrd", "a passphrase opens the disk once"
 
 
 async def test_a_host_that_is_unlocked_by_hand_waits_at_every_start(lab: Lab):

@@ -116,9 +116,9 @@ def split(line: str) -> list[str]:
 async def run(call: Call) -> int:
     """Run one command and return its exit status; every fault becomes text on its standard error."""
     # Imported here: the command modules register themselves with this one.
-    from twin.commands import clients, disks, files, install, nix, system
+    from twin.commands import clients, disks, files, install, nix, system, tpm
 
-    _ = (clients, disks, files, nix, system)
+    _ = (clients, disks, files, nix, system, tpm)
     machine = call.machine
     name = call.argv[0]
     command = REGISTRY.commands.get((machine.state, name)) or install.in_store(machine.state, name)

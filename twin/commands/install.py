@@ -7,7 +7,8 @@ import json
 from keystone.errors import KeystoneError
 from twin import store
 from twin.commands import Call, Command, Failed, State, program
-from twin.disks import lay_out, opens
+from twin.commands.tpm import enrol
+from twin.disks import Disk, lay_out, opens
 from twin.rootfs import link_disks
 
 SWITCH = "/bin/switch-to-configuration"
@@ -50,6 +51,7 @@ async def disko(call: Call) -> int:
         machine.forget_install()
         lay_out(disk, layout["guid"], passphrase, layout["filesystem"])
         machine.inventory.put(disk)
+        _enrol(call, disk, layout)
         link_disks(machine.ram, machine.inventory.read())
     if not opens(disk, passphrase):
         raise Failed("cryptsetup: No key available with this passphrase.", 2)
@@ -57,6 +59,19 @@ async def disko(call: Call) -> int:
     machine.mounted = True
     machine.journal(f"disko ({mode}): {disk.path} has the GUID {disk.ptuuid} and is open at /mnt")
     return 0
+
+
+def _enrol(call: Call, disk: Disk, layout: dict[str, str]) -> None:
+    """What the layout runs once the encrypted partition exists: `enrolHook` of nix/modules/boot/tpm2-unlock.nix."""
+    if layout["unlock"] == "remote":
+        return
+    if not call.machine.record.tpm:
+        raise Failed(
+            f"{layout['host']}: keystone.host.unlock is {layout['unlock']}, but this machine has no TPM2. "
+            "Set unlock: remote."
+        )
+    assert disk.luks is not None
+    enrol(call, disk, disk.luks, layout["passwordFile"])
 
 
 @program("nixos-install", "installer")
