@@ -9,8 +9,8 @@ from typing import Literal
 
 from keystone.charts import observability
 from keystone.settings import Backup, Settings
+from keystone.settings.backup import NAMESPACE as NAMESPACE
 
-NAMESPACE = "backup"
 HOSTS_ACCOUNT = "hosts"
 """The service account whose tokens the machines' own services take to AWS; no pod runs under it."""
 HOST_PREFIX, BUCKET_PREFIX = "hosts", "buckets"

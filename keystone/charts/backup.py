@@ -226,6 +226,18 @@ def network_policies(settings: Settings, backup: Backup) -> Iterator[Thing]:
         )
 
 
+def reader_policy(bucket: str) -> str:
+    """What lets the reader into a bucket: the policy of its claim, as `additionalConfig.bucketPolicy`."""
+    place = f"arn:aws:s3:::{bucket}"
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"AWS": [f"arn:aws:iam:::user/{READER}"]},
+        "Action": ["s3:GetObject", "s3:ListBucket"],
+        "Resource": [place, f"{place}/*"],
+    }
+    return iam.encoded({"Version": iam.VERSION, "Statement": [statement]})
+
+
 def reader(settings: Settings, backup: Backup) -> Thing | None:
     """The user of the object store that reads buckets; Rook answers with a Secret in the same namespace."""
     if not plan.object_buckets(settings, backup):

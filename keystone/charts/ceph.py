@@ -6,6 +6,7 @@ from typing import Any
 import versions
 from keystone.charts.release import Release
 from keystone.settings import Ceph, Settings
+from keystone.settings.backup import NAMESPACE as BACKUP
 
 NAMESPACE = "rook-ceph"
 REPOSITORY = "https://charts.rook.io/release"
@@ -18,13 +19,14 @@ OBJECT_STORE_HOST = f"rook-ceph-rgw-{OBJECT_STORE}.{NAMESPACE}.svc"
 OBJECT_STORE_TLS = f"{OBJECT_STORE}-tls"
 """The Secret with RGW's certificate and key."""
 DRIVERS = {"rbd": "rook-ceph.rbd.csi.ceph.com", "cephfs": "rook-ceph.cephfs.csi.ceph.com"}
+CLAIM_FIELDS = "maxObjects,maxSize,bucketPolicy"
 WANTED_REPLICAS = 3
 # NixOS keeps modules outside /lib; the plugins load rbd and ceph by themselves when they are missing.
 NIX_FOLDERS = {"nix-store": "/nix", "current-system": "/run/current-system"}
 
 
 def releases(settings: Settings, ceph: Ceph) -> Iterator[Release]:
-    yield operator()
+    yield operator(settings)
     yield drivers(settings)
     yield cluster(settings, ceph)
 
@@ -39,6 +41,11 @@ def replicas(settings: Settings, ceph: Ceph) -> int:
     return ceph.replicas or min(WANTED_REPLICAS, places(settings))
 
 
+def copied(settings: Settings) -> bool:
+    """Whether something reads buckets to copy them off the site."""
+    return settings.backup is not None and settings.backup.copies_buckets
+
+
 def places(settings: Settings) -> int:
     """How many copies can lie apart: on different hosts, or with one host on different disks."""
     found = disks(settings)
@@ -50,7 +57,7 @@ def failure_domain(settings: Settings) -> str:
     return "host" if len(disks(settings)) > 1 else "osd"
 
 
-def operator() -> Release:
+def operator(settings: Settings) -> Release:
     return Release(
         name="rook-ceph",
         chart="rook-ceph",
@@ -63,6 +70,8 @@ def operator() -> Release:
             "crds": {"enabled": True},
             # The disks are named; nothing may look for others.
             "enableDiscoveryDaemon": False,
+            # A claim lets the copies read its bucket by a policy, which Rook takes only when it is told to.
+            **({"obcAllowAdditionalConfigFields": CLAIM_FIELDS} if copied(settings) else {}),
         },
         openings=("api", "webhooks", "nodes", "cluster"),
     )
@@ -223,6 +232,7 @@ def _object(pool: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
             "metadataPool": dict(pool),
             "dataPool": {**pool, "parameters": {"bulk": "true"}},
             "preservePoolsOnDelete": True,
+            **({"allowUsersInNamespaces": [BACKUP]} if copied(settings) else {}),
             "gateway": {
                 # No plain port: keys and contents travel encrypted or not at all.
                 "securePort": 443,

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from keystone import alerts
-from keystone.charts import ceph, network
+from keystone.charts import backup, ceph, network
 from keystone.charts.objects import Thing
 from keystone.charts.observability import (
     GRAFANA_SERVICE,
@@ -104,9 +104,14 @@ def bucket(settings: Settings, observability: Observability) -> Thing | None:
         spec={
             "bucketName": bucket_name(settings),
             "storageClassName": ceph.OBJECT,
-            "additionalConfig": {"maxSize": f"{observability.logs.bucket_gib}Gi"},
+            "additionalConfig": {"maxSize": f"{observability.logs.bucket_gib}Gi", **_readers(settings)},
         },
     )
+
+
+def _readers(settings: Settings) -> dict[str, str]:
+    copied = settings.backup is not None and settings.backup.logs
+    return {"bucketPolicy": backup.reader_policy(bucket_name(settings))} if copied else {}
 
 
 def _monitor(name: str, namespace: str, labels: Mapping[str, str], port: str) -> Thing:

@@ -18,6 +18,8 @@ def _bucket(value: str) -> str:
 
 
 BucketName = Annotated[StrictStr, AfterValidator(_bucket)]
+NAMESPACE = "backup"
+"""The namespace of the jobs, and of the object store's user that reads buckets."""
 Days = Annotated[StrictInt, Field(ge=1, le=3650)]
 
 
@@ -51,3 +53,8 @@ class Backup(Model):
         default=1, description="raising it encrypts later copies with another key; the old one is still derived"
     )
     protect: Bool = Field(default=True, description="whether bucket and key refuse to be destroyed with the stack")
+
+    @property
+    def copies_buckets(self) -> bool:
+        """Whether buckets of the object store are copied."""
+        return bool(self.object_buckets) or self.logs

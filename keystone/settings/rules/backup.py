@@ -8,6 +8,8 @@ from keystone.settings.faults import Fault
 from keystone.settings.observability import Observability
 from keystone.settings.storage import Storage
 
+WEEKS_KEPT = 14
+
 
 def backups_lie_at_aws(backup: Backup | None, aws: Aws | None) -> Iterator[Fault]:
     if backup and aws is None:
@@ -20,6 +22,15 @@ def locks_end_with_the_copies(backup: Backup | None) -> Iterator[Fault]:
             "backup.lock.days",
             f"{backup.lock.days} days is longer than copies stay, which is {backup.retention_days} days",
             f"Set it to {backup.retention_days} or less, or raise retentionDays",
+        )
+
+
+def weekly_copies_overlap(backup: Backup | None) -> Iterator[Fault]:
+    if backup and backup.zfs == "weekly" and backup.retention_days < WEEKS_KEPT:
+        yield Fault(
+            "backup.retentionDays",
+            f"{backup.retention_days} days may hold no weekly snapshot, when one run fails",
+            f"Keep {WEEKS_KEPT} days or more, or set zfs to daily or never",
         )
 
 
@@ -40,6 +51,7 @@ def copied_logs_lie_in_a_bucket(backup: Backup | None, observability: Observabil
 RULES = (
     backups_lie_at_aws,
     locks_end_with_the_copies,
+    weekly_copies_overlap,
     copied_buckets_have_a_store,
     copied_logs_lie_in_a_bucket,
 )
