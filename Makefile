@@ -2,6 +2,8 @@
 # Another stack: `make up STACK=NAME`. Another Python: `make up PYTHON=/path/to/python3`.
 
 STACK ?= dev
+# How many tests run side by side; each holds a twin's control plane at times, about 1 GB.
+JOBS ?= 2
 PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13; do \
 	if $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then command -v $$p; break; fi; done)
 PY := .venv/bin/python
@@ -40,7 +42,7 @@ verify: .venv/.runtime ## mesh, cluster and names, checked against the settings
 
 test: .venv/.dev ## the tests, those on a twin too
 	@$(PY) -m toolchain
-	@$(PY) -m pytest -m "not acceptance"
+	@$(PY) -m pytest -m "not acceptance" --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder --durations 5
 
 accept: .venv/.dev ## the life of whole clusters on twins, through the commands of users; many minutes
 	@$(PY) -m toolchain

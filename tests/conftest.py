@@ -18,13 +18,30 @@ hypothesis.settings.load_profile("keystone")
 ACCEPTANCE = ("twin/acceptance", "twin/test_pipeline.py")
 
 
+# Files with minutes of work begin first, so that no worker is left with one at the end.
+LONG = (
+    "twin/test_daemon.py",
+    "clouds",
+    "twin",
+    "plugins",
+    "policy/test_engine.py",
+    "policy/test_in_up.py",
+    "test_engine.py",
+)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what only `make accept` runs."""
+    """Mark what only `make accept` runs, and put what takes long first."""
     here = Path(__file__).parent
-    for item in items:
+
+    def place(item: pytest.Item) -> int:
         path = item.path.relative_to(here).as_posix()
-        if path.startswith(ACCEPTANCE):
+        return next((at for at, start in enumerate(LONG) if path.startswith(start)), len(LONG))
+
+    for item in items:
+        if item.path.relative_to(here).as_posix().startswith(ACCEPTANCE):
             item.add_marker(pytest.mark.acceptance)
+    items.sort(key=place)  # stable: a file's tests stay together and in their order
 
 
 @pytest.fixture
