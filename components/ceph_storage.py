@@ -44,8 +44,16 @@ class CephStorage(pulumi.ComponentResource):
             namespaces[ceph.NAMESPACE] = pulumi.Output.all(namespaces[ceph.NAMESPACE], secret.id).apply(
                 lambda it: it[0]
             )
-        self.releases = install(ours, args.settings.gitops, namespaces, parent=self, after=args.after)
-        self.ready = self.releases["rook-ceph-cluster"]
+        self.releases = install(
+            ours,
+            args.settings.gitops,
+            namespaces,
+            parent=self,
+            after=args.after,
+            # It is the data of all volumes and buckets, as an installed host is that of its disks.
+            protect=[ceph.CLUSTER] if args.settings.protect_hosts else [],
+        )
+        self.ready = self.releases[ceph.CLUSTER]
         where = args.namespaces.get(TEST_NAMESPACE)
         if where is not None:
             self._tests(name, args.ceph, where)

@@ -1,7 +1,7 @@
 """One chart in the cluster, delivered by the GitOps engine and waited for until it is ready."""
 
-import json
-from collections.abc import Iterable, Mapping
+import hashlib
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,12 +24,20 @@ AGAIN = {"name": "RetryOnFailure", "retryInterval": "30s"}
 
 @dataclass(frozen=True, kw_only=True)
 class ChartReleaseArgs:
-    """`namespace` comes from the component that made it; `values` are added to the release's own, key by key."""
+    """`namespace` comes from the component that made it; `values` are added to the release's own, key by key.
+
+    `protect` keeps the release from being deleted: what holds data that nothing else has.
+    """
 
     release: Release
     gitops: Gitops
     namespace: pulumi.Input[str]
     values: Mapping[str, pulumi.Input[Any]] | None = None
+    protect: bool = False
+
+    @property
+    def all_values(self) -> dict[str, pulumi.Input[Any]]:
+        return {**self.release.values, **(self.values or {})}
 
 
 class ChartRelease(pulumi.ComponentResource):
@@ -49,10 +57,11 @@ def install(
     *,
     parent: pulumi.Resource,
     after: Mapping[str, pulumi.Resource],
+    protect: Collection[str] = (),
 ) -> dict[str, pulumi.Resource]:
     """Releases in their order, named `chart-NAME`; what stands for each, with those of `after` that came before.
 
-    `namespaces` are the ones that we made; others (kube-system) are taken by their name.
+    `namespaces` are the ones that we made; others (kube-system) are taken by their name. `protect` names releases.
     """
     ready = dict(after)
     for release in releases:
@@ -62,6 +71,7 @@ def install(
                 release=release,
                 gitops=gitops,
                 namespace=namespaces.get(release.namespace, release.namespace),
+                protect=release.name in protect,
             ),
             opts=pulumi.ResourceOptions(
                 parent=parent,
@@ -97,7 +107,7 @@ def _flux(component: ChartRelease, name: str, args: ChartReleaseArgs) -> pulumi.
         spec={
             **chart,
             "interval": INTERVAL,
-            "timeout": f"{release.limit_seconds}s",
+            "timeout": f"{_limit(args)}s",
             "releaseName": release.name,
             "targetNamespace": args.namespace,
             "storageNamespace": args.namespace,
@@ -107,9 +117,9 @@ def _flux(component: ChartRelease, name: str, args: ChartReleaseArgs) -> pulumi.
             "upgrade": {"crds": "CreateReplace", "strategy": AGAIN},
             # What somebody changes by hand goes back to what the catalogue says.
             "driftDetection": {"mode": "enabled"},
-            "values": {**release.values, **(args.values or {})},
+            "values": args.all_values,
         },
-        opts=_waiting(component, release, [source]),
+        opts=_waiting(component, args, [source]),
     )
 
 
@@ -123,22 +133,30 @@ def _oci_source(release: Release) -> dict[str, Any]:
 
 
 def _argo(component: ChartRelease, name: str, args: ChartReleaseArgs) -> pulumi.Resource:
-    release = args.release
-    waits = ["jsonpath={.status.sync.status}=Synced", "jsonpath={.status.health.status}=Healthy"]
+    release, mark = args.release, _mark(args)
+    waits = [
+        # Argo CD tells no generation: what it has compared the cluster to must be this form, not the one before.
+        pulumi.Output.concat("jsonpath={.status.sync.comparedTo.source.name}=", mark),
+        "jsonpath={.status.sync.status}=Synced",
+        "jsonpath={.status.health.status}=Healthy",
+    ]
     return CustomResource(
         f"{name}-release",
         api_version="argoproj.io/v1alpha1",
         kind="Application",
         # The finalizer makes a removed application take its objects with it.
-        metadata=_metadata(release, args.gitops, json.dumps(waits), ["resources-finalizer.argocd.argoproj.io"]),
+        metadata=_metadata(
+            release, args.gitops, pulumi.Output.json_dumps(waits), ["resources-finalizer.argocd.argoproj.io"]
+        ),
         spec={
             "project": "default",
             "source": {
                 # Argo CD spells an OCI registry without its scheme.
                 "repoURL": release.repository.removeprefix("oci://"),
+                "name": mark,
                 "chart": release.chart,
                 "targetRevision": release.version,
-                "helm": {"releaseName": release.name, "valuesObject": {**release.values, **(args.values or {})}},
+                "helm": {"releaseName": release.name, "valuesObject": args.all_values},
             },
             "destination": {"server": "https://kubernetes.default.svc", "namespace": args.namespace},
             "syncPolicy": {
@@ -147,12 +165,18 @@ def _argo(component: ChartRelease, name: str, args: ChartReleaseArgs) -> pulumi.
                 "retry": {"limit": RETRIES, "backoff": {"duration": "10s", "factor": 2, "maxDuration": "1m"}},
             },
         },
-        opts=_waiting(component, release, []),
+        opts=_waiting(component, args, []),
     )
 
 
+def _mark(args: ChartReleaseArgs) -> pulumi.Output[str]:
+    """Changes with what is asked for: version and values."""
+    asked = pulumi.Output.json_dumps([args.release.version, args.all_values], sort_keys=True)
+    return asked.apply(lambda text: hashlib.sha256(text.encode()).hexdigest()[:12])
+
+
 def _metadata(
-    release: Release, gitops: Gitops, wait_for: str, finalizers: list[str] | None = None
+    release: Release, gitops: Gitops, wait_for: pulumi.Input[str], finalizers: list[str] | None = None
 ) -> meta.ObjectMetaArgs:
     return meta.ObjectMetaArgs(
         name=release.name,
@@ -162,10 +186,15 @@ def _metadata(
     )
 
 
-def _waiting(component: ChartRelease, release: Release, after: list[pulumi.Resource]) -> pulumi.ResourceOptions:
-    limit = f"{release.limit_seconds + GRACE_SECONDS}s"
+def _limit(args: ChartReleaseArgs) -> int:
+    return args.gitops.release_seconds or args.release.limit_seconds
+
+
+def _waiting(component: ChartRelease, args: ChartReleaseArgs, after: list[pulumi.Resource]) -> pulumi.ResourceOptions:
+    limit = f"{_limit(args) + GRACE_SECONDS}s"
     return pulumi.ResourceOptions(
         parent=component,
         depends_on=after,
+        protect=args.protect,
         custom_timeouts=pulumi.CustomTimeouts(create=limit, update=limit, delete=DELETE_LIMIT),
     )

@@ -9,6 +9,8 @@ from keystone.settings import Ceph, Settings
 from keystone.settings.backup import NAMESPACE as BACKUP
 
 NAMESPACE = "rook-ceph"
+CLUSTER = "rook-ceph-cluster"
+"""The release that is the cluster itself, with its pools."""
 REPOSITORY = "https://charts.rook.io/release"
 GROUPS = ("ceph.rook.io", "objectbucket.io")
 CSI_GROUPS = ("csi.ceph.io",)
@@ -119,8 +121,8 @@ def cluster(settings: Settings, ceph: Ceph) -> Release:
     pool = {"failureDomain": domain, "replicated": {"size": copies, "requireSafeReplicaSize": copies > 1}}
     default = settings.storage.default_class if settings.storage else None
     return Release(
-        name="rook-ceph-cluster",
-        chart="rook-ceph-cluster",
+        name=CLUSTER,
+        chart=CLUSTER,
         repository=REPOSITORY,
         version=f"v{versions.ROOK_CHART}",
         namespace=NAMESPACE,

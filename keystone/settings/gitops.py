@@ -62,6 +62,10 @@ class Gitops(Model):
 
     engine: Literal["flux", "argocd"] = Field(default="flux", description="Flux or Argo CD")
     repository: Repository | None = Field(default=None, description="the user's repository: {url, path, branch}")
+    release_seconds: Annotated[StrictInt, Field(ge=10, le=7200)] | None = Field(
+        default=None,
+        description="seconds that one chart's installation may take; left out: what the catalogue gives it, 300 or more",
+    )
 
     @property
     def namespace(self) -> str:

@@ -15,8 +15,9 @@ from tests.components.platforms import names, settings
 from tests.recording import ROOT_SECRET, Engine, is_secret, plain, run
 
 
-def deploy(test: bool = True, **ceph: Any) -> Engine:
-    chosen = settings(storage={"default": "local-path", "localPath": {}, "ceph": ceph})
+def deploy(test: bool = True, protect: bool = False, **ceph: Any) -> Engine:
+    storage = {"default": "local-path", "localPath": {}, "ceph": ceph}
+    chosen = settings(storage=storage, protectHosts=protect)
     assert chosen.storage
     choice = chosen.storage.ceph
     assert choice
@@ -46,6 +47,12 @@ def test_its_charts_are_installed_each_after_those_that_it_needs() -> None:
         {"name": "rook-ceph"},
         {"name": "ceph-csi-drivers"},
     ]
+
+
+def test_the_cluster_with_its_data_is_protected_where_hosts_are() -> None:
+    for protect in (True, False):
+        protected = {r.name for r in deploy(protect=protect).resources if r.protect}
+        assert protected == ({"chart-rook-ceph-cluster-release"} if protect else set())
 
 
 def test_a_job_writes_and_reads_a_volume_of_each_class_and_a_bucket_is_asked_for() -> None:

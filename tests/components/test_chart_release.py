@@ -1,5 +1,7 @@
 """A release: its objects in Flux and in Argo CD, what it waits for, and how it is put in order."""
 
+import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -23,10 +25,9 @@ RELEASE = Release(
 OCI = Release(name="certs", chart="cert-manager", repository="oci://quay.test/charts", version="v1", namespace="certs")
 
 
-def deploy(release: Release, engine: str = "flux", **more: Any) -> Engine:
-    args = ChartReleaseArgs(
-        release=release, gitops=Gitops.model_validate({"engine": engine}), namespace="there", **more
-    )
+def deploy(release: Release, engine: str = "flux", release_seconds: int | None = None, **more: Any) -> Engine:
+    gitops = Gitops.model_validate({"engine": engine, "releaseSeconds": release_seconds})
+    args = ChartReleaseArgs(release=release, gitops=gitops, namespace="there", **more)
     return run(lambda: ChartRelease("chart", args) and None)
 
 
@@ -71,18 +72,47 @@ def test_argo_spells_a_registry_without_its_scheme() -> None:
     assert deploy(OCI, "argocd").named("chart-release").inputs["spec"]["source"]["repoURL"] == "quay.test/charts"
 
 
-@pytest.mark.parametrize(
-    ("engine", "wait"),
-    [
-        ("flux", "condition=Ready"),
-        ("argocd", '["jsonpath={.status.sync.status}=Synced", "jsonpath={.status.health.status}=Healthy"]'),
-    ],
-)
-def test_it_waits_until_the_chart_is_ready_and_longer_than_the_chart_may_take(engine: str, wait: str) -> None:
+def waits(engine: Engine) -> str:
+    return engine.named("chart-release").inputs["metadata"]["annotations"]["pulumi.com/waitFor"]
+
+
+@pytest.mark.parametrize("engine", ["flux", "argocd"])
+def test_it_waits_longer_than_the_chart_may_take(engine: str) -> None:
     release = deploy(RELEASE, engine).named("chart-release")
-    assert release.inputs["metadata"]["annotations"] == {"pulumi.com/waitFor": wait}
     assert int(release.timeouts["create"].removesuffix("s")) > 120 == RELEASE.limit_seconds
     assert release.timeouts["delete"]
+
+
+@pytest.mark.parametrize("engine", ["flux", "argocd"])
+def test_the_settings_may_give_charts_another_time(engine: str) -> None:
+    release = deploy(RELEASE, engine, release_seconds=900).named("chart-release")
+    assert int(release.timeouts["create"].removesuffix("s")) > 900
+    if engine == "flux":
+        assert release.inputs["spec"]["timeout"] == "900s"
+
+
+def test_flux_is_waited_for_by_its_condition_which_tells_the_generation() -> None:
+    assert waits(deploy(RELEASE)) == "condition=Ready"
+
+
+def test_argo_is_waited_for_until_it_has_compared_the_cluster_to_what_is_asked_for_now() -> None:
+    def asked(release: Release, **more: Any) -> tuple[str, list[str]]:
+        engine = deploy(release, "argocd", **more)
+        return engine.named("chart-release").inputs["spec"]["source"]["name"], json.loads(waits(engine))
+
+    name, expected = asked(RELEASE)
+    assert expected == [
+        f"jsonpath={{.status.sync.comparedTo.source.name}}={name}",
+        "jsonpath={.status.sync.status}=Synced",
+        "jsonpath={.status.health.status}=Healthy",
+    ]
+    others = [asked(RELEASE, values={"c": 2}), asked(replace(RELEASE, version="v2")), asked(RELEASE)]
+    assert [other[0] == name for other in others] == [False, False, True]
+
+
+def test_what_is_protected_cannot_be_deleted() -> None:
+    assert deploy(RELEASE, protect=True).named("chart-release").protect
+    assert not deploy(RELEASE).named("chart-release").protect
 
 
 def test_a_failed_installation_is_tried_again_for_ever_so_that_the_next_up_goes_on() -> None:

@@ -179,9 +179,15 @@ def _argo_wish(thing: Object, _source: Object | None) -> Wish:
     )
 
 
-def _argo_status(wish: Wish, sync: str, health: str, phase: str, message: str) -> Object:
+def _compared(thing: Object) -> Object:
+    """What the status repeats of the source: without values, whose removed keys a merge would keep."""
+    return {key: value for key, value in thing["spec"]["source"].items() if key != "helm"}
+
+
+def _argo_status(thing: Object, wish: Wish, sync: str, health: str, phase: str, message: str) -> Object:
+    compared = {"source": _compared(thing), "destination": thing["spec"]["destination"]}
     return {
-        "sync": {"status": sync, "revision": wish.version},
+        "sync": {"status": sync, "revision": wish.version, "comparedTo": compared},
         "health": {"status": health},
         "operationState": {
             "operation": {"sync": {"revision": wish.version}},
@@ -197,8 +203,9 @@ def _argo_status(wish: Wish, sync: str, health: str, phase: str, message: str) -
 def _argo_is_ready(thing: Object) -> bool:
     status = thing.get("status", {})
     state = (status.get("sync", {}).get("status"), status.get("health", {}).get("status"))
-    return state == ("Synced", "Healthy") and status["sync"].get("revision") == thing["spec"]["source"].get(
-        "targetRevision"
+    return (
+        state == ("Synced", "Healthy")
+        and status["sync"].get("comparedTo", {}).get("source") == (thing["spec"]["source"])
     )
 
 
@@ -208,9 +215,11 @@ ARGO = Engine(
     finalizer="resources-finalizer.argocd.argoproj.io",
     reporter="argocd-application-controller",
     wish=_argo_wish,
-    progressing=lambda _, wish: _argo_status(wish, "OutOfSync", "Missing", "Running", "waiting for healthy state"),
-    ready=lambda _, wish: _argo_status(wish, "Synced", "Healthy", "Succeeded", "successfully synced (all tasks run)"),
-    failed=lambda _, wish, message: _argo_status(wish, "OutOfSync", "Missing", "Failed", message),
+    progressing=lambda it, wish: _argo_status(it, wish, "OutOfSync", "Missing", "Running", "waiting for healthy state"),
+    ready=lambda it, wish: _argo_status(
+        it, wish, "Synced", "Healthy", "Succeeded", "successfully synced (all tasks run)"
+    ),
+    failed=lambda it, wish, message: _argo_status(it, wish, "OutOfSync", "Missing", "Failed", message),
     is_ready=_argo_is_ready,
     reasons=("OperationCompleted", "OperationCompleted"),
 )
