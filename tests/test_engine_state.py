@@ -215,6 +215,15 @@ def test_debug_events_which_hold_secrets_go_no_further() -> None:
     assert reporter.faults() == []
 
 
+def test_a_line_that_asks_a_person_for_something_is_always_shown() -> None:
+    stream = io.StringIO()
+    reporter = Reporter(stream=stream)
+    message = "w1: switched to /nix/store/x\nnote: w1: reboot it at a good time: kernel changed\n"
+    reporter.take({"diagnosticEvent": {"severity": "info", "urn": "urn:a::b::c::system-w1", "message": message}})
+
+    assert stream.getvalue() == "note: w1: reboot it at a good time: kernel changed\n"
+
+
 def test_a_preview_names_the_properties_that_change() -> None:
     stream = io.StringIO()
     metadata = {

@@ -14,8 +14,8 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
@@ -41,6 +41,7 @@ class Run:
     targets: tuple[str, ...] = ()
     expect_no_changes: bool = False
     policy_packs: tuple[str, ...] = ()
+    adopt: Mapping[str, str] = field(default_factory=dict)  # ids of what an interrupted update has made, by URN
     # The checks around an update: called with the state and, once the plan is known, before anything is touched; and
     # with each event.
     before: Callable[[state.State], None] | None = None
@@ -95,7 +96,7 @@ def execute(run: Run, reporter: Reporter | None = None) -> Reporter:
         reporter.line(f"Stack {run.stack} has no state: nothing to do")
         return reporter
     if run.verb != "preview":
-        state.settle(run.stack, run.project, reporter.line)
+        state.settle(run.stack, run.project, reporter.line, run.adopt)
     for line in reach.require(run.stack, run.project, held.names(reach.HOST_COMMAND)):
         reporter.line(f"warning: {line}")
     if run.verb == "up" and policies.packs(run.project, run.policy_packs):

@@ -30,6 +30,8 @@ PLANNED = {
 # A replacement comes as three events; one line is enough.
 SILENT = ("same", "replace")
 HEARTBEAT_SECONDS = 30
+# A command's line that asks a person to do something begins so, and is always shown.
+NOTE = "note: "
 
 
 def name_of(urn: str) -> str:
@@ -147,8 +149,10 @@ class Reporter:
                 lines = [one for one in text.splitlines() if one.strip()]
                 if lines:
                     self.said[urn] = lines[-1].strip()
-                if self.verbose:
-                    for one in lines:
+                for one in lines:
+                    if one.startswith(NOTE):
+                        self.line(one)
+                    elif self.verbose:
                         self.line(f"    {name_of(urn)}: {one}")
 
     def _shown(self, metadata: dict[str, Any]) -> bool:

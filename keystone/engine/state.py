@@ -7,25 +7,26 @@ names the one command to type.
 import json
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import psutil
 import yaml
 
-from keystone.engine import process
+from keystone.engine import adoption, process
 from keystone.errors import KeystoneError
 
 END_SECONDS = 20
 # How long plugins may take to notice by themselves that their engine has gone.
 LINGER_SECONDS = 2
-# Creating one of these a second time adopts what is there: our commands look first, Kubernetes objects are applied
-# by the server, providers and components exist only in the state.
-ADOPTED = ("command:", "kubernetes:", "keystone:", "pulumi:")
+REFRESH_SECONDS = 300
+SECRET_MARK = "4dabf18193072939515e22adb298388d"
+"""The key by which a wrapped value of an export is known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,29 +188,82 @@ def _deployment(document: dict[str, Any]) -> dict[str, Any]:
     return document.get("deployment") or {}
 
 
-def settle(stack: str, project: Path, say: Callable[[str], None]) -> None:
+def settle(
+    stack: str, project: Path, say: Callable[[str], None], known: Mapping[str, str] = MappingProxyType({})
+) -> None:
     """Take the operations of an interrupted update out of the state, so that this update does them again.
 
-    Deletes and updates are simply repeated. Creates are repeated where that adopts what the interrupted one has made;
-    for any other type a repeated create could make it twice, so that a person has to look: KeystoneError.
+    Deletes and updates are simply repeated. Creates are repeated where that makes nothing twice; any other is looked
+    for, and what is found is read into the state. `known` are the ids, by URN, that a person has found. Raises
+    KeystoneError when only a person can tell, or when the state cannot be mended: it stays as it was then.
     """
     document = _export(stack, project)
-    if document is None:
+    pending = _deployment(document or {}).get("pending_operations") or []
+    if document is None or not pending:
         return
-    pending = _deployment(document).get("pending_operations") or []
-    if not pending:
-        return
-    for operation in pending:
-        resource = operation["resource"]
-        if operation["type"] == "creating" and not resource["type"].startswith(ADOPTED):
-            urn = resource["urn"]
-            raise KeystoneError(
-                urn,
-                "was being created when the last update was interrupted, and may exist",
-                f"If it does, type `pulumi refresh --import-pending-creates {urn} ITS-ID`; "
-                "if not, `pulumi refresh --clear-pending-creates`",
-            )
-    names = ", ".join(f"{one['resource']['urn'].rsplit('::', 1)[-1]} ({one['type']})" for one in pending)
+    before = json.dumps(document)
+    found = _found(stack, project, pending, say, known)
+    adopted = [one["resource"] for one in pending if one["resource"]["urn"] in found]
+    again = [one for one in pending if one["resource"]["urn"] not in found]
     document["deployment"]["pending_operations"] = []
+    # Until they are read, their outputs are what was asked for.
+    document["deployment"]["resources"] += [
+        {**one, "id": found[one["urn"]], "outputs": one.get("inputs", {})} for one in adopted
+    ]
     process.quick(["stack", "import", "--stack", stack], project, given=json.dumps(document))
-    say(f"The last update was interrupted; doing again: {names}")
+    if adopted:
+        try:
+            targets = [word for one in adopted for word in ("--target", one["urn"])]
+            words = ["refresh", "--stack", stack, "--yes", "--skip-preview", *targets]
+            process.quick(words, project, limit=REFRESH_SECONDS)
+        except KeystoneError:
+            process.quick(["stack", "import", "--stack", stack], project, given=before)
+            raise
+        say(f"The last update was interrupted; found what it had made: {', '.join(_name(one) for one in adopted)}")
+    if again:
+        names = ", ".join(f"{_name(one['resource'])} ({one['type']})" for one in again)
+        say(f"The last update was interrupted; doing again: {names}")
+
+
+def _name(resource: dict[str, Any]) -> str:
+    return resource["urn"].rsplit("::", 1)[-1]
+
+
+def _found(
+    stack: str, project: Path, pending: list[dict[str, Any]], say: Callable[[str], None], known: Mapping[str, str]
+) -> dict[str, str]:
+    """The ids of what interrupted creates may have made, by URN."""
+    doubtful = [
+        one["resource"]
+        for one in pending
+        if one["type"] == "creating" and not adoption.repeatable(one["resource"]["type"])
+    ]
+    found = {one["urn"]: known[one["urn"]] for one in doubtful if one["urn"] in known}
+    if len(found) == len(doubtful):
+        return found
+    # In memory only: the look-up needs the provider's credentials.
+    plain = _deployment(json.loads(process.quick(["stack", "export", "--stack", stack, "--show-secrets"], project)))
+    held = {f"{one['urn']}::{one.get('id', '')}": one for one in plain.get("resources") or []}
+    for operation in plain.get("pending_operations") or []:
+        resource = operation["resource"]
+        if resource["urn"] not in {one["urn"] for one in doubtful} - found.keys():
+            continue
+        provider = held.get(resource.get("provider", ""), {})
+        wanted = adoption.Pending(
+            urn=resource["urn"],
+            kind=resource["type"],
+            inputs=_revealed(resource.get("inputs") or {}),
+            provider=_revealed(provider.get("inputs") or {}),
+        )
+        if identity := adoption.find(wanted, say):
+            found[resource["urn"]] = identity
+    return found
+
+
+def _revealed(value: Any) -> Any:
+    """A value of an export with --show-secrets, without the wrapping of its secrets."""
+    if isinstance(value, dict):
+        if SECRET_MARK in value:
+            return json.loads(value["plaintext"]) if "plaintext" in value else None
+        return {key: _revealed(item) for key, item in value.items()}
+    return [_revealed(item) for item in value] if isinstance(value, list) else value

@@ -29,6 +29,11 @@ def progress(name: str, text: str) -> None:
     print(f"{name}: {text}", file=sys.stderr, flush=True)
 
 
+def note(name: str, text: str) -> None:
+    """A line that asks a person to do something: `keystone up` shows it always, and other progress only on demand."""
+    print(f"note: {name}: {text}", file=sys.stderr, flush=True)
+
+
 @dataclass(frozen=True)
 class Context:
     """One stack as the commands see it. Holds the root secret inside `identities`: never print it."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from keystone.errors import KeystoneError
 from keystone.hosts import etcd, mesh, ssh
-from keystone.hosts.context import Context, host_lock, progress
+from keystone.hosts.context import Context, host_lock, note, progress
 
 DRAIN_SECONDS = 120
 FORCED_DRAIN_SECONDS = 30
@@ -39,7 +39,7 @@ async def remove(context: Context, removed: Removed) -> None:
     async with host_lock(context.stack, removed.name):
         await leave(context, removed, drain=not destroy, primer_may_be_gone=destroy)
         if not destroy:
-            progress(removed.name, "removed; it still holds its agent token: switch it off or reinstall it")
+            note(removed.name, "removed; it still holds its agent token: switch it off or reinstall it")
 
 
 async def leave(context: Context, removed: Removed, *, drain: bool, primer_may_be_gone: bool) -> None:

@@ -4,7 +4,7 @@ from contextlib import suppress
 
 from keystone.errors import KeystoneError
 from keystone.hosts import local, remove, ssh
-from keystone.hosts.context import Context, Lock, host_lock, progress
+from keystone.hosts.context import Context, Lock, host_lock, note, progress
 from keystone.hosts.install import build, ssh_files
 
 COPY_SECONDS = 1800.0
@@ -104,7 +104,7 @@ async def _roll_back(context: Context, name: str, old: str, fault: KeystoneError
 
 
 async def _tell_reboot(context: Context, name: str) -> None:
-    """Says when the kernel, its modules or the initrd changed: a reboot is a person's decision."""
+    """Says when kernel, modules or initrd changed. Nothing reboots by itself: a person picks the time, and drains."""
     changed = []
     with suppress(KeystoneError):
         async with context.dial(name) as machine:
@@ -116,4 +116,4 @@ async def _tell_reboot(context: Context, name: str) -> None:
                 if all(result.status == 0 for result in results) and results[0].stdout != results[1].stdout:
                     changed.append(part)
     if changed:
-        progress(name, f"reboot it at a good time: {', '.join(changed)} changed")
+        note(name, f"reboot it at a good time: {', '.join(changed)} changed")

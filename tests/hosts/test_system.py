@@ -89,6 +89,29 @@ def test_a_new_system_is_copied_tested_reached_and_only_then_booted(built: Path,
     assert "-o StrictHostKeyChecking=yes" in said
 
 
+def test_a_new_kernel_asks_for_a_reboot_and_an_equal_one_for_nothing(
+    built: Path,  # noqa: ARG001
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    given, machine = switched(Host(), tmp_path)
+    for part in ("kernel", "initrd", "kernel-modules"):
+        machine.script[f"readlink -f /run/booted-system/{part}"] = f"/nix/store/old-{part}\n"
+        machine.script[f"readlink -f /run/current-system/{part}"] = f"/nix/store/old-{part}\n"
+    machine.script["readlink -f /run/current-system/kernel"] = "/nix/store/new-kernel\n"
+    play(lambda: system.system(given, "w1"), machine)
+    assert capsys.readouterr().err.splitlines()[-1] == "note: w1: reboot it at a good time: kernel changed"
+    assert not machine.called("systemctl reboot")
+
+    equal, same = switched(Host(), tmp_path)
+    same.script |= {start: text for start, text in machine.script.items() if "booted-system" in start}
+    same.script |= {
+        start.replace("booted", "current"): text for start, text in same.script.items() if "booted" in start
+    }
+    play(lambda: system.system(equal, "w1"), same)
+    assert "reboot" not in capsys.readouterr().err
+
+
 def test_a_switch_that_was_cut_off_before_its_end_is_finished(built: Path, tmp_path: Path) -> None:
     given, machine = switched(Host(running=NEW, profile=OLD), tmp_path)
     play(lambda: system.system(given, "w1"), machine)
