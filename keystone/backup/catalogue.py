@@ -28,7 +28,7 @@ KEYS = {
 
 def key_alias(settings: Settings) -> str:
     """The name of the bucket's key at AWS."""
-    return f"alias/keystone/{settings.cluster.name}/backup"
+    return f"alias/keystone-{settings.cluster.name}-backup"
 
 
 def catalogue(settings: Settings, backup: Backup, stack: str) -> dict[str, Any]:

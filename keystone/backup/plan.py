@@ -13,6 +13,8 @@ from keystone.settings.backup import NAMESPACE as NAMESPACE
 
 HOSTS_ACCOUNT = "hosts"
 """The service account whose tokens the machines' own services take to AWS; no pod runs under it."""
+ROLES = {"hosts": "backup-hosts", "verify-backup": "backup-verify", "buckets-backup": "backup-buckets"}
+"""Service account -> its role's name after the cluster's."""
 HOST_PREFIX, BUCKET_PREFIX = "hosts", "buckets"
 CATALOGUE_KEY = "catalogue.json"
 ENCRYPTED, SEAL = ".age", ".sum"

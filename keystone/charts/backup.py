@@ -72,11 +72,6 @@ exit $failed
 """
 
 
-def role_names(settings: Settings, backup: Backup) -> tuple[str, ...]:
-    """The service accounts of the jobs that run."""
-    return (VERIFY, *((BUCKETS,) if plan.object_buckets(settings, backup) else ()))
-
-
 def jobs(settings: Settings, backup: Backup, roles: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The specs of the CronJobs by name; `roles` are the ARNs of their roles by service account."""
     expected = "\n".join(f"{it.prefix} {it.limit_hours}" for it in plan.sources(settings, backup))
