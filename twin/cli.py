@@ -16,8 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from keystone.errors import KeystoneError
-from keystone.hosts.context import sweep
-from twin import control, daemon, env, ports, processes, tools
+from twin import control, env, ports, processes, tools
 from twin.charts.orders import Order, Orders
 from twin.services.layout import Layout
 from twin.site import Site
@@ -25,7 +24,7 @@ from twin.site import Site
 SPACE_NEEDED = 2 * 1024**3
 """Bytes free below the project: etcd, logs and root folders of a site of four machines take a fraction of it."""
 START_SECONDS = 60.0
-UNITS_SECONDS = daemon.UNITS_SECONDS + daemon.JOIN_SECONDS + 30.0
+UNITS_SECONDS = control.UNITS_SECONDS + control.JOIN_SECONDS + 30.0
 STOP_SECONDS = 150.0
 NOT_RUNNING = 3
 """Exit status of `status` without a running twin, as of `systemctl status`."""
@@ -126,6 +125,8 @@ def down(stack: Stack = "dev", project: Project = Path()) -> None:
     recorded = processes.records(site.pids)
     shutil.rmtree(site.run, ignore_errors=True)
     shutil.rmtree(site.root, ignore_errors=True)
+    from keystone.hosts.context import sweep  # it comes with asyncssh, which takes its time
+
     sweep(stack, project)
     with contextlib.suppress(OSError):
         # The folder of all twins; it stays while another stack has one.
@@ -250,6 +251,8 @@ def end(site: Site) -> None:
             raise KeystoneError(
                 "twin", f"process {pid} did not end within {STOP_SECONDS:.0f} s", "See `twin logs daemon`"
             )
+    from twin import daemon  # as above
+
     daemon.clean(site)
     shutil.rmtree(site.run, ignore_errors=True)
 

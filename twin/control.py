@@ -15,6 +15,10 @@ from keystone.errors import KeystoneError
 
 log = logging.getLogger("twin.control")
 REQUEST_LIMIT = 64 * 1024
+UNITS_SECONDS = 120.0
+"""How long the daemon waits for the units of the Primer."""
+JOIN_SECONDS = 20.0
+"""How long it then waits for the units of the others."""
 Say = Callable[[str], Awaitable[None]]
 Handler = Callable[[dict[str, Any], Say], Awaitable[Any]]
 

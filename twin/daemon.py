@@ -20,7 +20,7 @@ import psutil
 
 from keystone.errors import KeystoneError
 from twin import clouds, ports, processes
-from twin.control import ControlServer, Say
+from twin.control import JOIN_SECONDS, UNITS_SECONDS, ControlServer, Say
 from twin.machine import Machine
 from twin.site import Site
 from twin.supervisor import Supervisor
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("twin.daemon")
 DAEMON = "daemon"
-UNITS_SECONDS = 120.0
-JOIN_SECONDS = 20.0
 STOP_SECONDS = 60.0
 HARDWARE = ("address", "mac", "ssh", "disk", "disk_serial", "osd_disks", "machine_serial", "installer_host_key")
 """Settings that are the machine itself: another value means another machine, which has to be switched off and on."""

@@ -26,7 +26,7 @@ from tests.twin.projects import REPOSITORY, STACK, Project, eventually, make
 from twin import control, processes
 from twin.ports import wanted
 
-pytestmark = [pytest.mark.twin, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.twin, pytest.mark.timeout(400)]
 
 
 @pytest.fixture
