@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 import toolchain
-from keystone.engine import Run, execute, process, state
+from keystone.engine import Run, adoption, execute, process, state
 from keystone.engine.events import Reporter
 from keystone.errors import KeystoneError
 
@@ -183,7 +183,7 @@ def test_an_update_that_was_killed_is_taken_up_again_without_hand_work(
     assert not [one for one in psutil.pids() if leader == session_of(one)]
 
     project.resources(slow=(0, ""))
-    monkeypatch.setattr(state, "ADOPTED", (*state.ADOPTED, "pulumi-python:"))
+    monkeypatch.setattr(adoption, "REPEATED", (*adoption.REPEATED, "pulumi-python:"))
     again = project.run("up")
 
     assert f"Removed the state lock of a dead process (process {leader}" in again
@@ -206,7 +206,7 @@ def test_an_interrupted_create_of_a_type_that_is_not_adopted_is_left_to_a_person
         state.settle("dev", project.folder, print)
 
     assert f"{urn}: was being created when the last update was interrupted, and may exist." in str(caught.value)
-    assert f"`pulumi refresh --import-pending-creates {urn} ITS-ID`" in str(caught.value)
+    assert f"`keystone refresh --adopt {urn}=ITS-ID`" in str(caught.value)
 
 
 def test_without_a_passphrase_there_is_one_line(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from keystone.errors import KeystoneError
+
 if TYPE_CHECKING:
     from keystone.checks.around import Around
 
@@ -14,6 +16,10 @@ Stack = Annotated[
 Limit = Annotated[float, typer.Option("--limit", help="Seconds after which the run is stopped; 0 is the usual limit.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show what commands print, too.")]
 Target = Annotated[list[str] | None, typer.Option("--target", help="Only this resource (a URN). May be repeated.")]
+Adopt = Annotated[
+    list[str] | None,
+    typer.Option("--adopt", help="URN=ID of something that an interrupted update has made. May be repeated."),
+]
 Pack = Annotated[list[str] | None, typer.Option("--policy-pack", help="A further policy pack. May be repeated.")]
 
 
@@ -26,6 +32,7 @@ def _run(
     packs: list[str] | None = None,
     expect_no_changes: bool = False,
     checks: "Around | None" = None,
+    adopt: list[str] | None = None,
 ) -> None:
     from keystone.engine import Run, execute
 
@@ -38,6 +45,7 @@ def _run(
             verbose=verbose,
             targets=tuple(targets or ()),
             policy_packs=tuple(packs or ()),
+            adopt=dict(map(_pair, adopt or ())),
             expect_no_changes=expect_no_changes,
             before=checks.owned if checks else None,
             planned=checks.planned if checks else None,
@@ -47,6 +55,13 @@ def _run(
     for line in reporter.results():
         typer.echo(line)
     typer.echo(f"{verb} {stack}: {reporter.summary()}")
+
+
+def _pair(text: str) -> tuple[str, str]:
+    urn, equals, identity = text.partition("=")
+    if not (urn.startswith("urn:pulumi:") and equals and identity):
+        raise KeystoneError("--adopt", f"{text!r} is not URN=ID", "Copy the URN from the error")
+    return urn, identity
 
 
 def up(
@@ -85,6 +100,8 @@ def destroy(stack: Stack = "dev", limit: Limit = 0, verbose: Verbose = False, ta
         sweep(stack, Path.cwd())
 
 
-def refresh(stack: Stack = "dev", limit: Limit = 0, verbose: Verbose = False, target: Target = None) -> None:
+def refresh(
+    stack: Stack = "dev", limit: Limit = 0, verbose: Verbose = False, target: Target = None, adopt: Adopt = None
+) -> None:
     """Read the real things into the state. Changes nothing else."""
-    _run("refresh", stack, limit, verbose, target)
+    _run("refresh", stack, limit, verbose, target, adopt=adopt)

@@ -6,121 +6,21 @@ One story of several runs serves all tests, since a run costs seconds.
 from __future__ import annotations
 
 import base64
-import contextlib
 import json
 import re
-import shlex
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from tests.clouds.running import Cloud, running
-from tests.engine import REPOSITORY, Engine, Run, is_secret
-from tests.recording import document
+from tests.clouds.tunnel_stage import ACCOUNT, HOSTNAMES, IDENTITY_SECRET, ZONE, Stage
+from tests.engine import Run, is_secret
 from twin.clouds.cloudflare import API, TOKEN
-from twin.tools import kubernetes_plugin
 
 pytestmark = [pytest.mark.timeout(900)]
-RUN_SECONDS = 180
-"""The two big SDKs take their time to import on a busy machine."""
-ACCOUNT, ZONE = "a" * 32, "b" * 32
 EXPIRED = "expired-token-of-the-right-length-0000000"
-IDENTITY_SECRET = "hush-hush-of-the-identity-provider"
-PROGRAM = """
-import json
-from pathlib import Path
-
-import pulumi
-import pulumi_kubernetes as kubernetes
-
-import providers
-from components.tunnel import Tunnel, TunnelArgs
-from keystone.settings import parse
-
-scene = json.loads(Path("scene.json").read_text())
-settings = parse(scene["settings"])
-rendered = kubernetes.Provider("kubernetes", render_yaml_to_directory="rendered")
-platform = kubernetes.core.v1.ConfigMap("platform", data={}, opts=pulumi.ResourceOptions(provider=rendered))
-cloudflare = providers.cloudflare(scene["token"], settings.tunnel)
-made = Tunnel(
-    "tunnel",
-    TunnelArgs(
-        settings=settings,
-        tunnel=settings.tunnel,
-        after=platform,
-        identity_provider_secret=pulumi.Output.secret(scene["secret"]),
-    ),
-    opts=pulumi.ResourceOptions(providers=[rendered, cloudflare]),
-)
-pulumi.export("serviceTokens", made.service_tokens)
-"""
-LOGIN = {
-    "name": "Login",
-    "clientId": "cloudflare",
-    "authUrl": "https://id.example.org/auth",
-    "tokenUrl": "https://id.example.org/token",
-    "certsUrl": "https://id.example.org/jwks",
-}
-HOSTNAMES = {
-    "grafana": {
-        "origin": {"namespace": "monitoring", "service": "grafana", "port": 80},
-        "access": {"groups": ["admins"], "serviceTokens": ["robot"]},
-    },
-    "argocd": {
-        "origin": {"namespace": "argocd", "service": "argocd-server", "port": 80},
-        "access": {"emails": ["ada@example.org"]},
-    },
-}
-
-
-class Stage(Engine):
-    """An engine whose program makes the tunnel of the last scene."""
-
-    def __init__(self, root: Path, cloud: Cloud) -> None:
-        self.cloud = cloud
-        super().__init__(
-            root,
-            PROGRAM,
-            names=("cloudflare",),
-            environment={"PYTHONPATH": str(REPOSITORY), "PYTHONWARNINGS": "ignore"},
-            settings={"pulumi:disable-default-providers": ["aws", "cloudflare", "kubernetes"]},
-        )
-        program = kubernetes_plugin()
-        assert program is not None, "build the tools with `python -m toolchain`"
-        link = self.home / "plugins" / f"resource-kubernetes-v{version('pulumi-kubernetes')}" / program.name
-        link.parent.mkdir(parents=True)
-        link.symlink_to(program)
-        self.set()
-
-    def set(self, *, token: str = TOKEN, **tunnel: Any) -> None:
-        """The tunnel of the next runs."""
-        common = {"accountId": ACCOUNT, "zone": "example.org", "zoneId": ZONE, "team": "home"}
-        section = {"apiUrl": f"{self.cloud.url}{API}", "serviceTokens": {"robot": {}}, "identityProvider": LOGIN}
-        settings = {**document(), "tunnel": {**common, **section, "hostnames": HOSTNAMES, **tunnel}}
-        scene = {"settings": settings, "token": token, "secret": IDENTITY_SECRET}
-        (self.workdir / "scene.json").write_text(json.dumps(scene))
-
-    def pulumi_command(self, *words: str, timeout: float = RUN_SECONDS) -> Run:
-        return super().pulumi_command(*words, timeout=max(timeout, RUN_SECONDS))
-
-    def shell(self, command: str) -> Run:
-        """A `pulumi` command line as it is shown to users."""
-        return self.pulumi_command(*shlex.split(command)[1:], "--stack", self.stack, "--yes", "--protect=false")
-
-    def refresh_record(self, *words: str) -> Run:
-        """`pulumi refresh` of one record: a provider that only renders YAML has nothing to read."""
-        return self.refresh("--target", f"urn:pulumi:{self.stack}::{self.project}::**::tunnel-dns-grafana", *words)
-
-    def texts(self) -> str:
-        """Everything that runs have left behind: state, backups, history."""
-        kept = self.root.glob("state/**/*")
-        return "\n".join(path.read_text("utf-8", "replace") for path in kept if path.is_file())
 
 
 @dataclass
@@ -196,17 +96,6 @@ def _tell(cloud: Cloud, stage: Stage) -> Story:
         destroyed,
         cloud.objects(),
     )
-
-
-@pytest.fixture
-def cloud() -> Iterator[Cloud]:
-    with running(account=ACCOUNT, zone=ZONE, domain="example.org") as one:
-        yield one
-
-
-@pytest.fixture
-def stage(tmp_path: Path, cloud: Cloud) -> Stage:
-    return Stage(tmp_path, cloud)
 
 
 @pytest.fixture(scope="module")
@@ -337,43 +226,3 @@ def test_a_name_of_somebody_else_is_refused_and_the_shown_command_takes_it_over(
     assert record["content"].endswith(".cfargotunnel.com")
     assert stage.destroy().ok
     assert cloud.objects() == []
-
-
-def test_a_plugin_killed_in_mid_update_is_recovered_from(stage: Stage, cloud: Cloud) -> None:
-    cloud.fail({"method": "POST", "path": "cfd_tunnel", "status": 503, "times": 1, "delay": 15, "after": True})
-    running_up = stage.start()
-    plugin = _plugin_of(running_up.process.pid)
-    seen, since, deadline = 0, time.monotonic(), time.monotonic() + 40
-    # Until all is made but what waits for the tunnel, whose answer is seconds off.
-    while (seen < 5 or time.monotonic() < since + 2) and time.monotonic() < deadline:
-        if (now := len(cloud.requests())) != seen:
-            seen, since = now, time.monotonic()
-        time.sleep(0.05)
-    plugin.kill()
-    assert not running_up.wait(RUN_SECONDS).ok
-    while "tunnels site-1" not in cloud.objects() and time.monotonic() < deadline + 20:
-        time.sleep(0.1)
-    # The tunnel was made and nobody knows of it: what a user does is told by the next run.
-    stage.refresh_record("--clear-pending-creates")
-    run = stage.up()
-    assert not run.ok
-    found = re.search(r"pulumi import .*", "\n".join(run.messages("tunnel-1", passing=False)))
-    assert found, run.output
-    imported = stage.shell(found[0])
-    assert imported.ok, imported.output
-    run = stage.up()
-    assert run.ok, run.output
-    assert len(cloud.objects()) == 10
-    assert stage.destroy().ok
-    assert cloud.objects() == []
-
-
-def _plugin_of(engine: int) -> psutil.Process:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        for child in psutil.Process(engine).children(recursive=True):
-            with contextlib.suppress(psutil.Error):  # it may have just ended
-                if any("plugins/cloudflare" in word for word in child.cmdline()):
-                    return child
-        time.sleep(0.02)
-    raise AssertionError("the engine started no cloudflare plugin")
