@@ -58,7 +58,17 @@ def boundary_arn(settings: Settings) -> str:
     return aws.permissions_boundary or made
 
 
+def bucket_arn(settings: Settings, what: str) -> str:
+    """The ARN of a bucket of ours."""
+    return f"arn:{chosen(settings).partition}:s3:::{bucket(settings, what)}"
+
+
+def bucket_domain(settings: Settings, what: str) -> str:
+    """Where S3 serves a bucket of ours, to those whom it allows."""
+    return f"{bucket(settings, what)}.s3.{chosen(settings).region}.amazonaws.com"
+
+
 def bucket(settings: Settings, what: str) -> str:
     """The name of a bucket: they share one namespace in all accounts, so it holds account and region."""
     aws = chosen(settings)
-    return f"keystone-{settings.cluster.name[:20].rstrip('-')}-{what}-{aws.account_id}-{aws.region}"
+    return f"keystone-{settings.cluster.name[:18].rstrip('-')}-{what}-{aws.account_id}-{aws.region}"

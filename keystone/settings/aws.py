@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, StrictInt, StrictStr
 
 from keystone import addressing
 from keystone.settings.hosts import LabelValue, QualifiedName, Taint
-from keystone.settings.model import Cidr, Generation, Label, Model, Wrong
+from keystone.settings.model import Bool, Cidr, Generation, Label, Model, Wrong
 
 Service = Literal[
     "default",
@@ -95,6 +95,14 @@ EnvironmentName = Annotated[
     StrictStr,
     _matching(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", "an environment's name", "Use letters, digits, '-', '_' and '.'"),
 ]
+BucketName = Annotated[
+    StrictStr,
+    _matching(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "a bucket's name", "Give the bare name, without s3:// and folders"),
+]
+KeyArn = Annotated[
+    StrictStr,
+    _matching(r"arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/[\w-]+", "the ARN of a key", "Copy it from AWS' KMS"),
+]
 PoolName = Annotated[Label, Field(max_length=16)]
 Count = Annotated[StrictInt, Field(ge=0, le=1000)]
 MAX_SUBNET_PREFIX, MIN_SUBNET_PREFIX = 24, 16
@@ -107,6 +115,12 @@ class Ci(Model):
     environments: Mapping[EnvironmentName, Literal["preview", "up"]] = Field(
         min_length=1, description="environment -> what its jobs do: preview reads, up changes"
     )
+
+    provider_is_there: Bool = Field(
+        default=False, description="whether the account trusts GitHub already, by another stack or by hand"
+    )
+    state_bucket: BucketName | None = Field(default=None, description="bucket of the stack's state, if it is in S3")
+    state_key_arn: KeyArn | None = Field(default=None, description="KMS key of the stack's secrets")
 
 
 class AwsNetwork(Model):

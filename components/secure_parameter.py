@@ -1,0 +1,29 @@
+"""SSM parameters: encrypted with the customer key, their values written and never read back."""
+
+import pulumi
+from pulumi_aws import ssm
+
+PLACEHOLDER = "not minted yet: the Primer's timer puts a key here"
+
+
+def secure_parameter(
+    name: str,
+    parameter: str,
+    description: str,
+    *,
+    key_arn: pulumi.Input[str],
+    parent: pulumi.Resource,
+    value: pulumi.Input[str] = PLACEHOLDER,
+    version: int = 1,
+) -> ssm.Parameter:
+    """One parameter. A new value is written with a higher `version` alone: who else writes it is not fought."""
+    return ssm.Parameter(
+        name,
+        name=parameter,
+        description=description,
+        type="SecureString",
+        key_id=key_arn,
+        value_wo=pulumi.Output.secret(value),
+        value_wo_version=version,
+        opts=pulumi.ResourceOptions(parent=parent),
+    )

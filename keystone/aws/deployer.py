@@ -1,0 +1,308 @@
+"""What the person (or the pipeline) may at AWS who runs the program: what its resources need, each with a reason.
+
+Create calls know the tags that are asked for and later calls those of the resource; Describe calls know neither
+(https://docs.aws.amazon.com/service-authorization). So what has names is bounded by name, the network by region.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from keystone import iam
+from keystone.aws import names
+from keystone.iam import Statement
+from keystone.settings import Settings
+
+READING = ("Get", "List", "Describe")
+SERVES: Mapping[str, tuple[str, ...]] = {
+    "Buckets": (
+        "aws:s3/bucket:Bucket",
+        "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration",
+        "aws:s3/bucketObjectv2:BucketObjectv2",
+        "aws:s3/bucketOwnershipControls:BucketOwnershipControls",
+        "aws:s3/bucketPolicy:BucketPolicy",
+        "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock",
+        "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration",
+        "aws:s3/bucketVersioning:BucketVersioning",
+        "aws:s3/bucketObjectLockConfiguration:BucketObjectLockConfiguration",
+    ),
+    "Issuer": (
+        "aws:acm/certificate:Certificate",
+        "aws:acm/certificateValidation:CertificateValidation",
+        "aws:cloudfront/distribution:Distribution",
+        "aws:cloudfront/originAccessControl:OriginAccessControl",
+    ),
+    "IssuerName": ("aws:route53/record:Record",),
+    "Providers": ("aws:iam/openIdConnectProvider:OpenIdConnectProvider",),
+    "Identities": (
+        "aws:iam/instanceProfile:InstanceProfile",
+        "aws:iam/policy:Policy",
+        "aws:iam/role:Role",
+        "aws:iam/rolePolicy:RolePolicy",
+    ),
+    "MakeKeys": ("aws:kms/key:Key",),
+    "Keys": ("aws:kms/alias:Alias",),
+    "Network": (
+        "aws:ec2/eip:Eip",
+        "aws:ec2/internetGateway:InternetGateway",
+        "aws:ec2/launchTemplate:LaunchTemplate",
+        "aws:ec2/natGateway:NatGateway",
+        "aws:ec2/route:Route",
+        "aws:ec2/routeTable:RouteTable",
+        "aws:ec2/routeTableAssociation:RouteTableAssociation",
+        "aws:ec2/securityGroup:SecurityGroup",
+        "aws:ec2/subnet:Subnet",
+        "aws:ec2/vpc:Vpc",
+        "aws:ec2/vpcEndpoint:VpcEndpoint",
+        "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule",
+    ),
+    "Groups": ("aws:autoscaling/group:Group", "aws:autoscaling/lifecycleHook:LifecycleHook"),
+    "Queues": ("aws:sqs/queue:Queue", "aws:sqs/queuePolicy:QueuePolicy"),
+    "Events": ("aws:cloudwatch/eventRule:EventRule", "aws:cloudwatch/eventTarget:EventTarget"),
+    "Parameters": ("aws:ssm/parameter:Parameter",),
+}
+"""Which kinds of resources each statement is for; a test holds that every kind that we register is here."""
+
+
+def statements(settings: Settings) -> list[Statement]:
+    """The policy of who runs the program."""
+    aws, cluster = names.chosen(settings), settings.cluster.name
+    part, account, region = aws.partition, aws.account_id, aws.region
+    here = f"{region}:{account}"
+    path, root = iam.path(cluster), f"arn:{part}:iam::{account}"
+    in_regions = {"StringEquals": {"aws:RequestedRegion": sorted({region, names.CERTIFICATE_REGION})}}
+    ours = {"StringEquals": {"aws:ResourceTag/keystone-cluster": cluster}}
+    found = [
+        Statement(
+            sid="Buckets",
+            actions=(
+                "s3:CreateBucket",
+                "s3:Delete*",
+                "s3:Get*",
+                "s3:List*",
+                "s3:PutBucket*",
+                "s3:PutEncryptionConfiguration",
+                "s3:PutLifecycleConfiguration",
+                "s3:PutObject*",
+            ),
+            resources=(f"arn:{part}:s3:::keystone-{cluster[:18].rstrip('-')}-*",),
+            reason="the issuer's documents and the copies off site",
+        ),
+        Statement(
+            sid="Issuer",
+            actions=(
+                "acm:AddTagsToCertificate",
+                "acm:DeleteCertificate",
+                "acm:DescribeCertificate",
+                "acm:ListTagsForCertificate",
+                "acm:RequestCertificate",
+                "cloudfront:CreateDistribution*",
+                "cloudfront:CreateOriginAccessControl",
+                "cloudfront:Delete*",
+                "cloudfront:Get*",
+                "cloudfront:List*",
+                "cloudfront:TagResource",
+                "cloudfront:UpdateDistribution",
+                "cloudfront:UpdateOriginAccessControl",
+            ),
+            resources=("*",),
+            conditions=in_regions,
+            reason="certificate and distribution get their ids when they are made",
+        ),
+        Statement(
+            sid="Providers",
+            actions=("iam:*OpenIDConnectProvider*",),
+            resources=(f"{root}:oidc-provider/{names.issuer_host(settings)}", f"{root}:oidc-provider/token.actions.*"),
+            reason="AWS trusts the cluster's issuer, and GitHub's where pipelines are wanted",
+        ),
+        Statement(
+            sid="Identities",
+            actions=(
+                "iam:*InstanceProfile*",
+                "iam:CreatePolicy*",
+                "iam:DeletePolicy*",
+                "iam:DeleteRole",
+                "iam:DeleteRolePolicy",
+                "iam:GetPolicy*",
+                "iam:GetRole*",
+                "iam:ListInstanceProfilesForRole",
+                "iam:ListPolicyVersions",
+                "iam:ListRole*",
+                "iam:PutRolePolicy",
+                "iam:TagPolicy",
+                "iam:TagRole",
+                "iam:UpdateAssumeRolePolicy",
+                "iam:UpdateRole*",
+            ),
+            resources=tuple(f"{root}:{kind}{path}*" for kind in ("instance-profile", "policy", "role")),
+            reason="roles and policies below the cluster's path, and none elsewhere",
+        ),
+        Statement(
+            sid="BoundedRoles",
+            actions=("iam:CreateRole", "iam:PutRolePermissionsBoundary"),
+            resources=(f"{root}:role{path}*",),
+            conditions={"StringEquals": {"iam:PermissionsBoundary": names.boundary_arn(settings)}},
+            reason="a role is only made within the cluster's bound",
+        ),
+        Statement(
+            sid="MachineRoles",
+            actions=("iam:PassRole",),
+            resources=(f"{root}:role{path}*",),
+            conditions={"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}},
+            reason="machines of a pool start with their role",
+        ),
+        Statement(
+            sid="MakeKeys",
+            actions=("kms:CreateKey", "kms:TagResource"),
+            resources=("*",),
+            conditions={"StringEquals": {"aws:RequestTag/keystone-cluster": cluster}},
+            reason="a key has no name before it is made, but it is made with our tag",
+        ),
+        Statement(
+            sid="Keys",
+            actions=(
+                "kms:CreateAlias",
+                "kms:CreateGrant",
+                "kms:Decrypt",
+                "kms:DeleteAlias",
+                "kms:Describe*",
+                "kms:EnableKeyRotation",
+                "kms:Encrypt",
+                "kms:GenerateDataKey*",
+                "kms:Get*",
+                "kms:List*",
+                "kms:PutKeyPolicy",
+                "kms:ScheduleKeyDeletion",
+                "kms:UpdateAlias",
+                "kms:UpdateKeyDescription",
+            ),
+            resources=(f"arn:{part}:kms:{here}:key/*",),
+            conditions=ours,
+            reason="the cluster's own keys: manage them, and write parameters and objects with them",
+        ),
+        Statement(
+            sid="KeyNames",
+            actions=("kms:CreateAlias", "kms:DeleteAlias", "kms:UpdateAlias"),
+            resources=(f"arn:{part}:kms:{here}:{names.key_alias(settings)}*",),
+            reason="an alias needs the right at both its ends, and an alias has no tags",
+        ),
+        Statement(
+            sid="FindKeys", actions=("kms:ListAliases",), resources=("*",), reason="aliases are found by listing"
+        ),
+    ]
+    if aws.hosted_zone_id:
+        found.append(
+            Statement(
+                sid="IssuerName",
+                actions=("route53:ChangeResourceRecordSets", "route53:GetHostedZone", "route53:ListResourceRecordSets"),
+                resources=(f"arn:{part}:route53:::hostedzone/{aws.hosted_zone_id}",),
+                reason="the issuer's name, and the proof for its certificate",
+            )
+        )
+        found.append(
+            Statement(
+                sid="IssuerNameDone",
+                actions=("route53:GetChange",),
+                resources=(f"arn:{part}:route53:::change/*",),
+                reason="a record is there when its change is done",
+            )
+        )
+    return [*found, *_parameters(settings), *(_pools(settings) if aws.node_pools else ())]
+
+
+def _parameters(settings: Settings) -> list[Statement]:
+    prefix = names.parameter_arn(settings, f"{names.prefix(settings)}/*")
+    return [
+        Statement(
+            sid="Parameters",
+            actions=(
+                "ssm:AddTagsToResource",
+                "ssm:DeleteParameter",
+                "ssm:GetParameter*",
+                "ssm:ListTagsForResource",
+                "ssm:PutParameter",
+            ),
+            resources=(prefix,),
+            reason="join secrets of pools and pipelines",
+        ),
+        Statement(
+            sid="FindParameters",
+            actions=("ssm:DescribeParameters",),
+            resources=("*",),
+            reason="a parameter's key is shown by a call that knows no resource",
+        ),
+    ]
+
+
+def _pools(settings: Settings) -> list[Statement]:
+    aws, cluster = names.chosen(settings), settings.cluster.name
+    here = f"{aws.region}:{aws.account_id}"
+    named = f"arn:{aws.partition}:{{service}}:{here}:{{rest}}"
+    return [
+        Statement(
+            sid="Network",
+            actions=(
+                "ec2:AllocateAddress",
+                "ec2:AssociateRouteTable",
+                "ec2:AttachInternetGateway",
+                "ec2:AuthorizeSecurityGroupEgress",
+                "ec2:Create*",
+                "ec2:Delete*",
+                "ec2:Describe*",
+                "ec2:DetachInternetGateway",
+                "ec2:DisassociateAddress",
+                "ec2:DisassociateRouteTable",
+                "ec2:Get*",
+                "ec2:Modify*",
+                "ec2:ReleaseAddress",
+                "ec2:RevokeSecurityGroup*",
+                "ec2:RunInstances",
+            ),
+            resources=("*",),
+            conditions={"StringEquals": {"aws:RequestedRegion": aws.region}},
+            reason="network and launch templates; a group is refused to who may not start its machines",
+        ),
+        Statement(
+            sid="Groups",
+            actions=("autoscaling:*",),
+            resources=(
+                named.format(service="autoscaling", rest=f"autoScalingGroup:*:autoScalingGroupName/{cluster}-*"),
+            ),
+            reason="the groups of the pools, by name",
+        ),
+        Statement(
+            sid="FindGroups",
+            actions=("autoscaling:Describe*",),
+            resources=("*",),
+            reason="Describe calls of Auto Scaling know no resource",
+        ),
+        Statement(
+            sid="Queues",
+            actions=("sqs:*Queue*",),
+            resources=(named.format(service="sqs", rest=f"keystone-{cluster}-*"),),
+            reason="the queue with the news of leaving machines",
+        ),
+        Statement(
+            sid="Events",
+            actions=(
+                "events:DeleteRule",
+                "events:DescribeRule",
+                "events:List*",
+                "events:PutRule",
+                "events:PutTargets",
+                "events:RemoveTargets",
+                "events:TagResource",
+            ),
+            resources=(named.format(service="events", rest=f"rule/keystone-{cluster}-*"),),
+            reason="what EventBridge puts into that queue",
+        ),
+    ]
+
+
+def reading(granted: Iterable[Statement]) -> list[Statement]:
+    """The part of the statements that only looks."""
+    found = []
+    for one in granted:
+        looks = tuple(action for action in one.actions if action.partition(":")[2].startswith(READING))
+        if looks:
+            values = {**vars(one), "actions": looks}
+            found.append(Statement(**values))
+    return found
