@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
-from twin import plugins, tools
+from twin import clouds, plugins, tools
+from twin.clouds.aws import ACCESS_KEY, SECRET_KEY
 from twin.site import Site
 
 HERMETIC = {
@@ -39,6 +40,20 @@ def variables(stack: str, project: Path, environment: Mapping[str, str] = os.env
         # A passphrase that the user has set wins: the stack may have been made with another one.
         "PULUMI_CONFIG_PASSPHRASE": environment.get("PULUMI_CONFIG_PASSPHRASE", site.passphrase),
         **HERMETIC,
+        **(aws_variables() if clouds.aws_places(site.settings) else {}),
+    }
+
+
+def aws_variables() -> dict[str, str]:
+    """The deployer's credentials for the twin's AWS, and nothing of the user's own."""
+    return {
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+        "AWS_SESSION_TOKEN": "",
+        "AWS_PROFILE": "",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
     }
 
 

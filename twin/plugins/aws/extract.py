@@ -1,7 +1,7 @@
 """Reads the properties of our resource types from the Pulumi SDK: `python -m twin.plugins.aws.extract`.
 
 The SDK takes seconds to import, so the plugin reads the result, fields.json, which a test holds equal. There a type
-is `string`, `bool`, `number` or `any`; a list of one type; `{"map": type}`; or an object `{"fields": ..., "required": ...}`.
+is `string`, `bool`, `number` or `any`; a list of one type; `{"map": type}`; or `{"fields": ..., "required": ...}`.
 Choices are those that the SDK's documentation lists, and those of CHOICES, which it words otherwise.
 """
 
