@@ -18,7 +18,21 @@ from twin.clouds.aws.__main__ import serving
 
 ACCOUNT = "210987654321"
 REGION = "eu-central-1"
-SERVICES = "acm autoscaling cloudfront ec2 efs eventbridge iam kms route53 s3 sqs ssm sts".split()
+SERVICES = [
+    "acm",
+    "autoscaling",
+    "cloudfront",
+    "ec2",
+    "efs",
+    "eventbridge",
+    "iam",
+    "kms",
+    "route53",
+    "s3",
+    "sqs",
+    "ssm",
+    "sts",
+]
 
 
 @dataclass

@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import httpx
-
 from twin.supervisor import Spec
 
 if TYPE_CHECKING:
@@ -83,6 +81,8 @@ def state_of(site: Site, name: str) -> Path:
 
 
 def _ready(url: str):
+    import httpx  # slow to import, and wanted by the daemon alone
+
     async def ready() -> bool:
         async with httpx.AsyncClient(trust_env=False) as http:
             return (await http.get(url, timeout=2)).status_code == 200
