@@ -19,7 +19,7 @@ from keystone import agefiles, facts
 from keystone.errors import KeystoneError
 from keystone.identities import Identities
 from tests import networks
-from twin import services
+from twin import nixbuild, services
 from twin.machine import Machine, Result
 from twin.services import InstalledSystem
 from twin.site import Site
@@ -227,11 +227,9 @@ class Lab:
         return Result(process.returncode, out.decode(), err.decode())
 
     async def build(self, output: str = "toplevel", name: str = "w1") -> str:
-        """Build a host's system or disk script with the stand-in for nix; returns the store path."""
-        attribute = f"path:./nix#nixosConfigurations.lab-{name}.config.system.build.{output}"
-        done = await self.program("nix", *FEATURES, "build", "--no-link", "--print-out-paths", attribute)
-        assert done.status == 0, done.stderr
-        return done.stdout.strip()
+        """Build a host's system or disk script as the stand-in for nix does; returns the store path."""
+        attribute = f"nixosConfigurations.lab-{name}.config.system.build.{output}"
+        return nixbuild.build(self.site.root / "store", self.project / "nix", attribute)
 
     def extra_files(self, name: str = "w1", generation: int = 1) -> Path:
         """The folder for --extra-files with the two host keys."""
