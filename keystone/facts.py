@@ -16,6 +16,8 @@ from pydantic.alias_generators import to_camel
 
 from keystone.addressing import nth
 from keystone.aws.keys import MintedKey, minted
+from keystone.backup import plan
+from keystone.backup.plan import Offsite
 from keystone.charts.network import INGRESS_POOL
 from keystone.errors import KeystoneError
 from keystone.identities import disk_guid
@@ -156,6 +158,8 @@ class HostFacts:
     taints: tuple[TaintFacts, ...]
     pools: Mapping[str, MintedKey]
     """The parameters that the Primer fills with mesh keys; none on other hosts."""
+    offsite: Offsite | None
+    """What a server copies off the site; None on other hosts, and without a backup."""
 
 
 def host_id(cluster: str, host: str) -> str:
@@ -236,6 +240,7 @@ def host_facts(settings: Settings, name: str) -> HostFacts:
         labels=host.labels,
         taints=tuple(TaintFacts(key=taint.key, value=taint.value, effect=taint.effect) for taint in host.taints),
         pools=minted(settings) if host.role == "primer" else {},
+        offsite=plan.offsite(settings, name),
     )
 
 

@@ -3,10 +3,11 @@
 The one list that the jobs, the check of their copies, the roles and the catalogue for a restore are made from.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from keystone import iam
 from keystone.charts import observability
 from keystone.settings import Backup, Settings
 from keystone.settings.backup import NAMESPACE as NAMESPACE
@@ -102,6 +103,57 @@ def _snapshots(settings: Settings, backup: Backup) -> Iterator[Source]:
 def datasets(settings: Settings, host: str) -> tuple[str, ...]:
     """The datasets of a server that hold what is nowhere else; programs and logs are not among them."""
     return ("etcd", *(("headscale",) if settings.hosts[host].role == "primer" else ()), "root")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offsite:
+    """What a server must know to copy; the keys are those of nix/modules/offsite."""
+
+    bucket: str
+    region: str
+    role_arn: str
+    every_hours: int
+    zfs_days: int
+    datasets: tuple[str, ...]
+    """Datasets that are sent whole; none where that is not chosen."""
+    rclone: Mapping[str, str]
+    """rclone's settings, as its environment."""
+
+
+def offsite(settings: Settings, host: str) -> Offsite | None:
+    """What the host copies; None for one that has nothing of its own to copy."""
+    backup, aws = settings.backup, settings.aws
+    if backup is None or aws is None or host not in settings.servers:
+        return None
+    sent = settings.hosts[host].layout == "zfs-luks" and backup.zfs != "never"
+    return Offsite(
+        bucket=bucket_name(settings, backup),
+        region=aws.region,
+        role_arn=iam.role_arn(aws.partition, aws.account_id, settings.cluster.name, ROLES[HOSTS_ACCOUNT]),
+        every_hours=backup.every_hours,
+        zfs_days=7 if backup.zfs == "weekly" else 1,
+        datasets=datasets(settings, host) if sent else (),
+        rclone=rclone(aws.region),
+    )
+
+
+def rclone(region: str) -> dict[str, str]:
+    """rclone's settings for the bucket, of jobs and machines alike."""
+    return {
+        "RCLONE_CONFIG": "/dev/null",
+        "RCLONE_S3_PROVIDER": "AWS",
+        "RCLONE_S3_ENV_AUTH": "true",
+        "RCLONE_S3_REGION": region,
+        "RCLONE_S3_NO_CHECK_BUCKET": "true",
+        # The time in the list will do; another question per object would need the right to read it.
+        "RCLONE_USE_SERVER_MODTIME": "true",
+        # 10,000 parts are the most: streams of 312 GiB.
+        "RCLONE_S3_CHUNK_SIZE": "32Mi",
+        "RCLONE_S3_UPLOAD_CONCURRENCY": "2",
+        "RCLONE_RETRIES": "3",
+        "RCLONE_LOW_LEVEL_RETRIES": "5",
+        "RCLONE_TIMEOUT": "5m",
+    }
 
 
 def object_buckets(settings: Settings, backup: Backup) -> tuple[str, ...]:

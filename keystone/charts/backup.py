@@ -110,29 +110,10 @@ def _environment(settings: Settings, backup: Backup, role: Any, **more: str) -> 
         AWS_WEB_IDENTITY_TOKEN_FILE=f"{TOKEN_FOLDER}/{TOKEN_FILE}",
         AWS_REGION=settings.aws.region,
         BUCKET=plan.bucket_name(settings, backup),
-        **rclone(settings.aws.region),
+        HOME="/tmp",
+        **plan.rclone(settings.aws.region),
         **more,
     )
-
-
-def rclone(region: str) -> dict[str, str]:
-    """rclone's settings for the bucket, of jobs and machines (nix/modules/offsite) alike."""
-    return {
-        "HOME": "/tmp",
-        "RCLONE_CONFIG": "/dev/null",
-        "RCLONE_S3_PROVIDER": "AWS",
-        "RCLONE_S3_ENV_AUTH": "true",
-        "RCLONE_S3_REGION": region,
-        "RCLONE_S3_NO_CHECK_BUCKET": "true",
-        # The time in the list will do; another question per object would need the right to read it.
-        "RCLONE_USE_SERVER_MODTIME": "true",
-        # 10,000 parts are the most: streams of 312 GiB.
-        "RCLONE_S3_CHUNK_SIZE": "32Mi",
-        "RCLONE_S3_UPLOAD_CONCURRENCY": "2",
-        "RCLONE_RETRIES": "3",
-        "RCLONE_LOW_LEVEL_RETRIES": "5",
-        "RCLONE_TIMEOUT": "5m",
-    }
 
 
 def _job(name: str, script: str, environment: list[dict[str, Any]], *, authority: bool = False) -> dict[str, Any]:

@@ -220,6 +220,15 @@ let
         "NoExecute"
       ];
     });
+    offsite = nullOr (record {
+      bucket = re "a bucket's name" "[a-z0-9][a-z0-9-]{1,61}[a-z0-9]";
+      region = re "a region of AWS" "[a-z]{2}(-[a-z]+)+-[0-9]";
+      roleArn = re "a role's ARN" "arn:aws[a-z-]*:iam::[0-9]{12}:role/.+";
+      everyHours = between 1 12;
+      zfsDays = between 1 7;
+      datasets = listOf label;
+      rclone = attrsOf text;
+    });
     pools = attrsOf (record {
       region = re "a region of AWS" "[a-z]{2}(-[a-z]+)+-[0-9]";
       parameter = re "a parameter's name" "/[A-Za-z0-9_./-]+";
@@ -244,6 +253,7 @@ let
     say (elem f.disk f.osdDisks) "osdDisks: contains the system disk ${f.disk}"
     ++ say (f.remote && elem f.role [ "primer" "server" ]) "remote: is set on a ${f.role}, but etcd stays on one network"
     ++ say (f.ssh.port == f.ssh.initrdPort) "ssh.initrdPort: equals ssh.port, but the two servers have different keys"
+    ++ say (f.offsite != null && !(elem f.role [ "primer" "server" ])) "offsite: is set on a ${f.role}, but only servers can get tokens for AWS"
     ++ say (f.pools != { } && f.role != "primer") "pools: are set on a ${f.role}, but only the primer can mint keys"
     ++ say (f.name == "cluster") "name: cluster.json holds the cluster's facts, no host may have this name";
   clusterRules =

@@ -26,6 +26,7 @@ let
       keystone = builtins.removeAttrs cluster [ "schemaVersion" ] // {
         host = builtins.removeAttrs host [ "schemaVersion" ];
         secrets.folder = secrets + "/${host.name}";
+        offsite.recipientFile = lib.mkDefault (orNull (secrets + "/backup.pub"));
         base.operatorKeyFile = lib.mkDefault (orNull (secrets + "/operator.pub"));
         mesh = cluster.mesh // {
           client.authorityFile = orNull (secrets + "/mesh-ca.crt");

@@ -42,6 +42,23 @@ let
       meshName = fact domain "primer.mesh.home.arpa" "Name in the mesh.";
     };
   };
+  offsite = types.submodule {
+    options = {
+      bucket = fact types.nonEmptyStr "home-backup-123456789012" "Name of the bucket.";
+      region = fact types.nonEmptyStr "eu-central-1" "AWS region of the bucket.";
+      roleArn =
+        fact (types.strMatching "arn:aws[a-z-]*:iam::[0-9]{12}:role/.+")
+          "arn:aws:iam::123456789012:role/keystone/home/home-backup-hosts"
+          "Role that may add copies; it trusts the service account backup/hosts.";
+      everyHours = fact (types.ints.between 1 12) 6 "Hours between two copies of etcd and of the mesh's database.";
+      zfsDays = fact (types.enum [
+        1
+        7
+      ]) 7 "Days between two copies of the datasets.";
+      datasets = fact (types.listOf types.nonEmptyStr) [ "etcd" ] "Datasets that are sent whole, below the pool.";
+      rclone = fact (types.attrsOf types.str) { RCLONE_S3_PROVIDER = "AWS"; } "rclone's settings, as its environment.";
+    };
+  };
   taint = types.submodule {
     options = {
       key = fact types.nonEmptyStr "dedicated" "Key of the taint.";
@@ -202,6 +219,7 @@ in
       zone = fact label "a" "Failure domain.";
       labels = fact (types.attrsOf types.str) { disk = "ssd"; } "Labels of the Kubernetes node.";
       taints = fact (types.listOf taint) [ ] "Taints of the Kubernetes node.";
+      offsite = fact (types.nullOr offsite) null "What a server copies off the site; null without a backup.";
       pools = fact (types.attrsOf mintedKey) { } "Mesh keys that the Primer mints into SSM parameters, by a name of ours.";
     };
 

@@ -20,6 +20,7 @@
     ./kubeadm/bootstrap.nix
     ./kubeadm/common.nix
     ./kubeadm/control-plane.nix
+    ./kubeadm/etcd-backup.nix
     ./kubeadm/join.nix
     ./kubernetes-policy.nix
     ./mesh/backup.nix
@@ -27,6 +28,7 @@
     ./mesh/pool-keys.nix
     ./mesh/tailscale.nix
     ./monitoring.nix
+    ./offsite
     ./snapshots.nix
     ./storage.nix
   ];

@@ -16,7 +16,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from werkzeug.serving import make_server
 
 import toolchain
-from keystone.charts import backup
+from keystone.backup import plan
 from keystone.identities import Identities
 from tests.recording import ROOT_SECRET
 
@@ -59,7 +59,7 @@ class Store:
     def environment(self, more: Mapping[str, str]) -> dict[str, str]:
         return {
             "PATH": f"{self.folder / 'bin'}:{self.tools}:{os.environ['PATH']}",
-            **backup.rclone(REGION),
+            **plan.rclone(REGION),
             # What a machine or pod has besides: the way to the stand-in, and a token instead of keys.
             "RCLONE_S3_ENDPOINT": self.url,
             "RCLONE_CA_CERT": str(self.folder / "ca.crt"),

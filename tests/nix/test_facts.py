@@ -25,6 +25,15 @@ KEY = {
     "tags": ["tag:ci"],
     "keyHours": 24,
 }
+OFFSITE = {
+    "bucket": "home-backup-123456789012",
+    "region": "eu-central-1",
+    "roleArn": "arn:aws:iam::123456789012:role/keystone/home/home-backup-hosts",
+    "everyHours": 6,
+    "zfsDays": 7,
+    "datasets": ["etcd", "root"],
+    "rclone": {"RCLONE_S3_PROVIDER": "AWS"},
+}
 EXPRESSION = "(import {library}).stack {folder}"
 
 
@@ -81,6 +90,13 @@ WRONG: list[tuple[str, Callable[[dict[str, Any]], None], str]] = [
     ("w1", put("remote", value="no"), 'w1.json: remote: "no" is not true or false'),
     ("w1", put("disk", value="/dev/sda"), 'w1.json: disk: "/dev/sda" is not a disk by its id'),
     ("w1", put("diskGuid", value="X"), 'w1.json: diskGuid: "X" is not a GUID in lower case'),
+    (
+        "w1",
+        put("offsite", value=OFFSITE),
+        "w1.json: offsite: is set on a agent, but only servers can get tokens for AWS",
+    ),
+    ("w1", put("offsite", value={**OFFSITE, "bucket": "A.b"}), 'w1.json: offsite.bucket: "A.b" is not a bucket'),
+    ("w1", put("offsite", value={**OFFSITE, "everyHours": 24}), "w1.json: offsite.everyHours: 24 is not a number from"),
     ("w1", put("pools", value={"ci": KEY}), "w1.json: pools: are set on a agent, but only the primer can mint keys"),
     ("w1", put("pools", value={"ci": {**KEY, "keyHours": 1}}), "w1.json: pools.ci.keyHours: 1 is not a number from 13"),
     ("w1", put("pools", value={"ci": {**KEY, "keyId": "x"}}), 'w1.json: pools.ci.keyId: "x" is not a key'),
