@@ -10,6 +10,7 @@ from components.cluster_network import ClusterNetwork, ClusterNetworkArgs
 from components.gitops import GitopsRepository, GitopsRepositoryArgs
 from components.namespaces import Namespaces, NamespacesArgs
 from components.observability import Observability, ObservabilityArgs
+from components.service_mesh import ServiceMesh, ServiceMeshArgs
 from components.storage_classes import StorageClasses, StorageClassesArgs
 from keystone import charts
 from keystone.charts import mount_test, network
@@ -52,6 +53,15 @@ class Platform(pulumi.ComponentResource):
             opts=child,
         )
         found = dict(network_part.releases)
+        if settings.network.service_mesh == "linkerd":
+            mesh = ServiceMeshArgs(
+                settings=settings,
+                root=args.secrets.root,
+                releases=releases,
+                namespaces=self.namespaces,
+                after=found,
+            )
+            found |= ServiceMesh("linkerd", mesh, opts=child).releases
         if storage:
             classes = StorageClassesArgs(settings=settings, releases=releases, namespaces=self.namespaces)
             found |= StorageClasses("storage", classes, opts=child).releases

@@ -6,7 +6,7 @@ one line in TOPICS, such as `storage.releases`.
 
 from collections.abc import Callable, Iterator
 
-from keystone.charts import network, observability, platform, storage
+from keystone.charts import linkerd, network, observability, platform, storage
 from keystone.charts.release import SYSTEM_NAMESPACES, Opening, PodSecurity, Release, in_order, namespaces
 from keystone.settings import Settings
 
@@ -15,6 +15,7 @@ __all__ = ["SYSTEM_NAMESPACES", "Opening", "PodSecurity", "Release", "in_order",
 TOPICS: tuple[Callable[[Settings], Iterator[Release]], ...] = (
     platform.releases,
     network.releases,
+    linkerd.releases,
     storage.releases,
     observability.releases,
 )

@@ -28,6 +28,7 @@ _MONITORED: Mapping[str, tuple[Mapping[str, str], str]] = {
     "ingress-nginx": ({NAME: "ingress-nginx"}, "metrics"),
     "istiod": ({"app": "istiod"}, "http-monitoring"),
     "longhorn": ({"app": "longhorn-manager"}, "manager"),
+    "linkerd-control-plane": ({"linkerd.io/control-plane-ns": "linkerd"}, "linkerd-admin"),
     "loki": ({NAME: "loki"}, "http-metrics"),
     "alloy-logs": ({INSTANCE: "alloy-logs"}, "http-metrics"),
     "metallb": ({NAME: "metallb"}, "monitoring"),

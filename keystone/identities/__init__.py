@@ -160,6 +160,10 @@ class Identities:
             raise KeystoneError("mesh certificate", "no name given", "Give the host of mesh.serverUrl")
         return self._server("mesh tls", names)
 
+    def linkerd_anchor(self, cluster_domain: str) -> tuple[str, str]:
+        """Return the trust anchor of the service mesh: certificate and key, both PEM. It signs Linkerd's issuers."""
+        return self._ca("linkerd anchor", f"root.linkerd.{cluster_domain}"[:64])
+
     def object_store_certificate(self, names: Sequence[str]) -> tuple[str, str]:
         """Return certificate and key (PEM) of the cluster's object store. The authority is that of the mesh."""
         return self._server("object store tls", names)

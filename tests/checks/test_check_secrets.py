@@ -47,6 +47,7 @@ def canaries() -> dict[str, str]:
         "cluster CA key etcd/peer-ca.key": certificates["etcd/peer-ca.key"],
         "service-account key": IDENTITIES.service_account_key(),
         "object store TLS key": IDENTITIES.object_store_certificate(["store.example.org"])[1],
+        "Linkerd trust anchor key": IDENTITIES.linkerd_anchor("cluster.local")[1],
         "Grafana password": IDENTITIES.grafana_password(),
         "secret keystone:tunnelToken": CONFIGURED["keystone:tunnelToken"],
         "secret keystone:smtpPassword": PASSWORD,
@@ -131,7 +132,7 @@ def test_every_secret_that_the_identities_make_is_searched_for() -> None:
     public = {"age_recipient", "fingerprint", "headscale_noise_public_key"}
     known = {"ssh_host_key", "initrd_host_key", "operator_key", "server_token", "agent_token", "cluster_cas"}
     known |= {"service_account_key", "headscale_noise_key", "headscale_derp_key", "mesh_ca", "mesh_certificate"}
-    known |= {"recovery_passphrase", "grafana_password", "object_store_certificate", "backup_key"}
+    known |= {"recovery_passphrase", "grafana_password", "object_store_certificate", "backup_key", "linkerd_anchor"}
     methods = {name for name, _ in inspect.getmembers(Identities, inspect.isfunction) if not name.startswith("_")}
     assert methods == public | known
 

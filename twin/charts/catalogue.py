@@ -50,10 +50,13 @@ ISTIO = (
     *_kinds("extensions.istio.io", "v1alpha1", "WasmPlugin"),
 )
 LINKERD = (
-    *_kinds("policy.linkerd.io", "v1beta3", "Server"),
-    *_kinds("policy.linkerd.io", "v1alpha1", "MeshTLSAuthentication", "NetworkAuthentication"),
+    *_kinds("policy.linkerd.io", "v1beta3", "Server", "HTTPRoute"),
+    *_kinds("policy.linkerd.io", "v1beta1", "ServerAuthorization"),
+    *_kinds("policy.linkerd.io", "v1alpha1", "MeshTLSAuthentication", "NetworkAuthentication", "EgressNetwork"),
     Permissive("policy.linkerd.io", "v1alpha1", "AuthorizationPolicy", "authorizationpolicies"),
+    Permissive("policy.linkerd.io", "v1alpha1", "HTTPLocalRateLimitPolicy", "httplocalratelimitpolicies"),
     *_kinds("linkerd.io", "v1alpha2", "ServiceProfile"),
+    *_kinds("workload.linkerd.io", "v1beta1", "ExternalWorkload"),
 )
 
 CHARTS: dict[str, Chart] = {
@@ -110,6 +113,7 @@ CHARTS: dict[str, Chart] = {
         daemons=("node-exporter",),
     ),
     "linkerd-crds": Chart(permissive=LINKERD),
+    "linkerd2-cni": Chart(daemons=("linkerd-cni",)),
     "linkerd-control-plane": Chart(workloads=("linkerd-destination", "linkerd-identity", "linkerd-proxy-injector")),
     "local-path-provisioner": Chart(workloads=("local-path-provisioner",), renders=rendered.local_path),
     "loki": Chart(workloads=("loki",)),

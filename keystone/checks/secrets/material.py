@@ -45,6 +45,7 @@ def derived(settings: Settings, identities: Identities) -> Iterator[Secret]:
         "mesh TLS key": identities.mesh_certificate([settings.mesh.server_host])[1],
         # The names are in the certificate alone: the key is the same for all.
         "object store TLS key": identities.object_store_certificate(["object-store"])[1],
+        "Linkerd trust anchor key": identities.linkerd_anchor(settings.cluster.cluster_domain)[1],
         "Grafana password": identities.grafana_password(),
         **{f"cluster CA key {name}": text for name, text in identities.cluster_cas().items() if name.endswith(".key")},
     }

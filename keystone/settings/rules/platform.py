@@ -84,11 +84,13 @@ def dns_provider_has_its_server(platform: Platform | None) -> Iterator[Fault]:
         )
 
 
-def service_mesh_is_in_the_catalogue(network: Network) -> Iterator[Fault]:
-    # Its trust anchor has to be there before its charts, and nothing in the catalogue makes one yet.
-    if network.service_mesh == "linkerd":
+def linkerd_has_certificates(network: Network, platform: Platform | None) -> Iterator[Fault]:
+    # Its proxies trust an issuer of two days, which somebody has to make anew in time.
+    if network.service_mesh == "linkerd" and (platform is None or platform.cert_manager is None):
         yield Fault(
-            "network.serviceMesh", "linkerd's charts are not in the catalogue yet", "Take istio, cilium or none"
+            "network.serviceMesh",
+            "linkerd's issuer comes from cert-manager, which is not chosen",
+            "Add platform.certManager, or take istio, cilium or none",
         )
 
 
@@ -98,5 +100,5 @@ RULES = (
     proxmox_disks_are_encrypted,
     phases_follow_phases,
     dns_provider_has_its_server,
-    service_mesh_is_in_the_catalogue,
+    linkerd_has_certificates,
 )
