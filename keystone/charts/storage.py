@@ -48,6 +48,8 @@ def local_path(storage: Storage) -> Release:
                 "defaultClass": storage.default_class == "local-path",
                 "reclaimPolicy": "Delete",
             },
+            # The chart's own is "latest".
+            "helperImage": {"repository": "docker.io/library/busybox", "tag": versions.BUSYBOX_IMAGE},
             "nodePathMap": [{"node": "DEFAULT_PATH_FOR_NON_LISTED_NODES", "paths": [storage.local_path.path]}],
         },
     )
