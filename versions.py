@@ -5,6 +5,9 @@ Python packages are pinned with hashes in `requirements.txt`, Go modules in `too
 that those files say the same as this one.
 """
 
+# fmt: off
+# One line each, however long.
+
 # The engine and the SDKs that the program is written on.
 PULUMI = "3.259.0"  # renovate: datasource=go depName=github.com/pulumi/pulumi/pkg/v3
 PULUMI_LANGUAGE_PYTHON = "3.187.0"  # renovate: datasource=go depName=github.com/pulumi/pulumi/sdk/v3
@@ -49,9 +52,7 @@ CEPH_CSI_CHART = "1.0.4"  # renovate: datasource=github-releases depName=ceph/ce
 CLOUD_PROVIDER_AWS = "1.35.0"  # renovate: datasource=github-tags depName=kubernetes/cloud-provider-aws
 CLOUD_PROVIDER_AWS_CHART = "0.0.11"  # renovate: datasource=helm depName=aws-cloud-controller-manager registryUrl=https://kubernetes.github.io/cloud-provider-aws
 CLUSTER_AUTOSCALER = "1.36.1"  # renovate: datasource=docker depName=registry.k8s.io/autoscaling/cluster-autoscaler
-CLUSTER_AUTOSCALER_CHART = (
-    "9.59.0"  # renovate: datasource=helm depName=cluster-autoscaler registryUrl=https://kubernetes.github.io/autoscaler
-)
+CLUSTER_AUTOSCALER_CHART = "9.59.0"  # renovate: datasource=helm depName=cluster-autoscaler registryUrl=https://kubernetes.github.io/autoscaler
 EBS_CSI_CHART = "2.64.0"  # renovate: datasource=helm depName=aws-ebs-csi-driver registryUrl=https://kubernetes-sigs.github.io/aws-ebs-csi-driver
 EFS_CSI_CHART = "4.4.1"  # renovate: datasource=helm depName=aws-efs-csi-driver registryUrl=https://kubernetes-sigs.github.io/aws-efs-csi-driver
 EXTERNAL_DNS_CHART = "1.21.1"  # renovate: datasource=helm depName=external-dns registryUrl=https://kubernetes-sigs.github.io/external-dns
@@ -65,13 +66,9 @@ LOKI_CHART = "18.11.0"  # renovate: datasource=docker depName=ghcr.io/grafana-co
 LONGHORN_CHART = "1.12.1"  # renovate: datasource=helm depName=longhorn registryUrl=https://charts.longhorn.io
 METALLB_CHART = "0.16.1"  # renovate: datasource=helm depName=metallb registryUrl=https://metallb.github.io/metallb
 METRICS_SERVER_CHART = "3.13.1"  # renovate: datasource=helm depName=metrics-server registryUrl=https://kubernetes-sigs.github.io/metrics-server
-NODE_TERMINATION_HANDLER_CHART = (
-    "0.27.6"  # renovate: datasource=docker depName=public.ecr.aws/aws-ec2/helm/aws-node-termination-handler
-)
+NODE_TERMINATION_HANDLER_CHART = "0.27.6"  # renovate: datasource=docker depName=public.ecr.aws/aws-ec2/helm/aws-node-termination-handler
 OPENEBS_CHART = "4.5.1"  # renovate: datasource=helm depName=openebs registryUrl=https://openebs.github.io/openebs
-POD_IDENTITY_WEBHOOK_CHART = (
-    "2.6.5"  # renovate: datasource=docker depName=ghcr.io/jkroepke/helm-charts/amazon-eks-pod-identity-webhook
-)
+POD_IDENTITY_WEBHOOK_CHART = "2.6.5"  # renovate: datasource=docker depName=ghcr.io/jkroepke/helm-charts/amazon-eks-pod-identity-webhook
 PROXMOX_CSI_CHART = "0.5.9"  # renovate: datasource=docker depName=ghcr.io/sergelogvinov/charts/proxmox-csi-plugin
 ROOK_CHART = "1.20.6"  # renovate: datasource=helm depName=rook-ceph registryUrl=https://charts.rook.io/release
 TRAEFIK_CHART = "41.3.0"  # renovate: datasource=helm depName=traefik registryUrl=https://traefik.github.io/charts
