@@ -13,7 +13,7 @@ from judging.rule import ABSENT, Rule
 from keystone.settings import read as read_settings
 from tests import test_program
 from tests.policy import court
-from tests.recording import Engine, plain
+from tests.recording import Engine, Recorded, plain
 
 # Mutations that a rule rightly does not notice: (rule, guarded path, which resources) and why.
 EXPLAINED: dict[tuple[str, str, Callable[[court.Case], bool]], str] = {
@@ -70,15 +70,30 @@ def _answering(props: dict[str, Any], endpoint: str) -> dict[str, Any]:
 def cases(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> list[court.Case]:
     """The program's resources, parents first, as the engine would describe them."""
     monkeypatch.chdir(test_program.PROJECT)
-    engine = _recorded(request.param)
+    found = list(_cases(request.param))
     pulumi.runtime.set_all_config({})
+    return found
+
+
+@cache
+def _cases(stack: str) -> tuple[court.Case, ...]:
+    engine = _recorded(stack)
     providers = {one.name: one.inputs for one in engine.resources if one.kind.startswith("pulumi:providers:")}
-    endpoint = read_settings(request.param, test_program.PROJECT).cluster.api.endpoint
+    endpoint = read_settings(stack, test_program.PROJECT).cluster.api.endpoint
     components = {one.name: one for one in engine.resources if one.kind.startswith("keystone:")}
+    by_name: dict[str, list[Recorded]] = {}
+    for one in engine.resources:
+        by_name.setdefault(one.name, []).append(one)
     made: dict[tuple[str, str], court.Case] = {}
 
-    def case(one: Any) -> court.Case:
+    def case(one: Recorded) -> court.Case:
+        if (one.kind, one.name) not in made:
+            made[one.kind, one.name] = describe(one)
+        return made[one.kind, one.name]
+
+    def describe(one: Recorded) -> court.Case:
         parent = components.get(one.parent)
+        others = (other for name in sorted(one.dependencies) for other in by_name.get(name, []) if other is not one)
         return court.Case(
             kind=one.kind,
             name=one.name,
@@ -87,14 +102,10 @@ def cases(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> li
             provider=one.provider,
             provider_props=_answering(providers.get(one.provider, {}), endpoint),
             parent=case(parent).urn if parent and parent is not one else "",
-            depends_on=tuple(
-                case(other).urn for other in engine.resources if other.name in one.dependencies and other is not one
-            ),
+            depends_on=tuple(case(other).urn for other in others),
         )
 
-    for one in sorted(engine.resources, key=lambda one: not one.kind.startswith("keystone:")):
-        made[one.kind, one.name] = case(one)
-    return list(made.values())
+    return tuple(case(one) for one in sorted(engine.resources, key=lambda one: not one.kind.startswith("keystone:")))
 
 
 def test_no_stack_of_ours_breaks_a_rule(cases: list[court.Case]) -> None:
