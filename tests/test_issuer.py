@@ -25,7 +25,7 @@ AWS = {"region": "eu-central-1", "accountId": "123456789012"}
 def site(**aws: Any) -> Settings:
     base = document()
     base["cluster"]["issuerHost"] = HOST
-    return parse({**base, "aws": {**AWS, **aws}})
+    return parse({**base, "platform": {"certManager": {}}, "aws": {**AWS, **aws}})
 
 
 def decoded(part: str) -> bytes:

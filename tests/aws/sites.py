@@ -35,6 +35,7 @@ def site(*, tunnel: bool = False, **aws: Any) -> Settings:
                 }
             },
         }
+    base["platform"] = {"certManager": {}}
     section = {
         "region": "eu-central-1",
         "accountId": "123456789012",

@@ -10,6 +10,7 @@ from keystone.settings.cluster import Cluster
 from keystone.settings.faults import Fault
 from keystone.settings.hosts import Host, Site
 from keystone.settings.mesh import Mesh
+from keystone.settings.platform import Platform
 from keystone.settings.tunnel import Tunnel
 
 KUBELETS_OWN = ("node.kubernetes.io", "kubelet.kubernetes.io")
@@ -146,6 +147,15 @@ def pools_join_k3s(aws: Aws | None, cluster: Cluster) -> Iterator[Fault]:
         )
 
 
+def tokens_are_handed_out_over_tls(aws: Aws | None, platform: Platform | None) -> Iterator[Fault]:
+    if aws and not (platform and platform.cert_manager):
+        yield Fault(
+            "platform.certManager",
+            "is missing, and the webhook that hands out roles to pods takes its certificate from it",
+            "Add platform: {certManager: {}}",
+        )
+
+
 def pool_labels_may_be_set_by_kubelets(aws: Aws | None) -> Iterator[Fault]:
     for name, pool in aws.node_pools.items() if aws else ():
         for key in pool.labels:
@@ -171,4 +181,5 @@ RULES = (
     pools_trust_the_api,
     pools_join_k3s,
     pool_labels_may_be_set_by_kubelets,
+    tokens_are_handed_out_over_tls,
 )
