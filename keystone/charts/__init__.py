@@ -6,7 +6,7 @@ one line in TOPICS, such as `storage.releases`.
 
 from collections.abc import Callable, Iterator
 
-from keystone.charts import linkerd, network, observability, platform, storage
+from keystone.charts import aws, linkerd, network, observability, platform, storage
 from keystone.charts.release import SYSTEM_NAMESPACES, Opening, PodSecurity, Release, in_order, namespaces
 from keystone.settings import Settings
 
@@ -18,6 +18,7 @@ TOPICS: tuple[Callable[[Settings], Iterator[Release]], ...] = (
     linkerd.releases,
     storage.releases,
     observability.releases,
+    aws.releases,
 )
 
 

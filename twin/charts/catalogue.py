@@ -67,7 +67,11 @@ CHARTS: dict[str, Chart] = {
     ),
     "aws-ebs-csi-driver": Chart(workloads=("ebs-csi-controller",), renders=rendered.class_list("ebs.csi.aws.com")),
     "aws-efs-csi-driver": Chart(workloads=("efs-csi-controller",), renders=rendered.class_list("efs.csi.aws.com")),
+    "aws-cloud-controller-manager": Chart(workloads=("aws-node-lifecycle",)),
+    "aws-node-termination-handler": Chart(workloads=("node-termination-handler",)),
+    "amazon-eks-pod-identity-webhook": Chart(workloads=("pod-identity-webhook",)),
     "base": Chart(permissive=ISTIO),
+    "cluster-autoscaler": Chart(workloads=("cluster-autoscaler",)),
     "ceph-csi-drivers": Chart(
         workloads=("rbd-ctrlplugin", "cephfs-ctrlplugin"),
         daemons=("rbd-nodeplugin", "cephfs-nodeplugin"),
