@@ -18,21 +18,10 @@ from twin.clouds.aws.__main__ import serving
 
 ACCOUNT = "210987654321"
 REGION = "eu-central-1"
-SERVICES = [
-    "acm",
-    "autoscaling",
-    "cloudfront",
-    "ec2",
-    "efs",
-    "eventbridge",
-    "iam",
-    "kms",
-    "route53",
-    "s3",
-    "sqs",
-    "ssm",
+SERVICES = (
+    *("acm", "autoscaling", "cloudfront", "ec2", "efs", "eventbridge", "iam", "kms", "route53", "s3", "sqs", "ssm"),
     "sts",
-]
+)
 
 
 @dataclass
@@ -75,13 +64,8 @@ class AwsCloud:
 @contextmanager
 def running(state: Path | None = None) -> Iterator[AwsCloud]:
     """An empty AWS on a free port, gone at the end."""
-    [server], memory = serving(ACCOUNT, None, ("127.0.0.1", 0))
     _forget()
-    if state is not None:
-        from twin.clouds.aws.memory import Memory
-
-        memory = Memory(state, threading.RLock())
-        memory.load()
+    [server], memory = serving(ACCOUNT, state, ("127.0.0.1", 0))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
@@ -90,14 +74,14 @@ def running(state: Path | None = None) -> Iterator[AwsCloud]:
         server.shutdown()
         server.server_close()
         thread.join(5)
+        memory.close()
         _forget()
 
 
 def _forget() -> None:
     """moto's objects belong to the process: throw them away."""
-    from twin.clouds.aws.memory import backends
+    from moto.core.base_backend import BackendDict
+    from moto.core.model_instances import reset_model_data
 
-    for many in backends().values():
-        for regions in list(many.values()):
-            regions.clear()
-        many.clear()
+    BackendDict.reset()
+    reset_model_data()

@@ -75,9 +75,6 @@ def _test(operator: str, have: str | tuple[str, ...] | None, wanted: list[str]) 
     every, _, name = operator.rpartition(":")
     optional = name.endswith("IfExists")
     name = name.removesuffix("IfExists")
-    if have is None:
-        return optional or every == "ForAllValues" or name.startswith("StringNot")
-    values = (have,) if isinstance(have, str) else have
     tests = {
         "StringEquals": lambda one: one in wanted,
         "StringEqualsIgnoreCase": lambda one: one.lower() in [item.lower() for item in wanted],
@@ -90,4 +87,7 @@ def _test(operator: str, have: str | tuple[str, ...] | None, wanted: list[str]) 
     }
     if name not in tests:
         return None
+    if have is None:
+        return optional or every == "ForAllValues" or name.startswith("StringNot")
+    values = (have,) if isinstance(have, str) else have
     return (all if every == "ForAllValues" else any)(map(tests[name], values))

@@ -54,7 +54,7 @@ class Account:
 
     def policies(self, role: Any) -> list[Document]:
         """What a role may: its inline policies and those attached."""
-        attached = [policy.document for policy in role.managed_policies.values()]
+        attached = [_document(policy) for policy in role.managed_policies.values()]
         return [parse(text) for text in [*role.policies.values(), *attached]]
 
     def boundary(self, role: Any) -> Document | None:
@@ -65,7 +65,7 @@ class Account:
         policy = self.iam.managed_policies.get(arn)
         if policy is None:
             raise Refused("AccessDenied", f"the boundary {arn} of {role.name} does not exist", 403)
-        return parse(policy.document)
+        return parse(_document(policy))
 
     def oidc_provider(self, arn: str) -> Any | None:
         return self.iam.open_id_providers.get(arn)
@@ -168,6 +168,11 @@ class Account:
             "RoleArn": role.arn,
             "LastUpdated": datetime.now(UTC).isoformat(),
         }
+
+
+def _document(policy: Any) -> str:
+    """The document of a managed policy's default version."""
+    return next(one.document for one in policy.versions if one.version_id == policy.default_version_id)
 
 
 def _services(statement: Document) -> Any:

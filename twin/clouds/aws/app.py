@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import threading
@@ -22,6 +23,8 @@ from twin.clouds.aws.memory import Memory
 
 log = logging.getLogger("aws")
 REQUESTS_KEPT = 5000
+NOT_IMPLEMENTED = 501
+"""A status that no client asks again for."""
 GUARDED = {
     "GetParameter": "Name",
     "PutParameter": "Name",
@@ -75,11 +78,13 @@ class Front:
         except Refused as refused:
             log.warning("%s %s: %s", errors.service_of(request), action, refused)
             return errors.response(request, refused)
+        except Exception as error:
+            log.exception("%s %s failed", errors.service_of(request), action)
+            said = f"the twin's AWS cannot do this: {type(error).__name__}: {error}"
+            return errors.response(request, Refused("NotImplemented", said, NOT_IMPLEMENTED))
         return response
 
     def _ask_moto(self, request: Request, body: bytes) -> Response:
-        import io
-
         environ = dict(request.environ)
         environ.pop("werkzeug.request", None)
         environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(body), str(len(body))
@@ -87,7 +92,7 @@ class Front:
         response = Response.from_app(self._moto, environ, buffered=True)
         if response.status_code == 500 and (response.content_type or "").startswith("text/html"):
             # A call that moto does not have, or a fault of its own: asking again would not help.
-            raise Refused("NotImplemented", "the twin's AWS (moto) cannot do this: see its log", 501)
+            raise Refused("NotImplemented", "the twin's AWS (moto) cannot do this: see its log", NOT_IMPLEMENTED)
         return response
 
     def _web_identity(self, body: bytes) -> Response:

@@ -25,6 +25,8 @@ from typing import Any
 log = logging.getLogger("aws.memory")
 SAVE_SECONDS = 1.0
 STAMP = f"moto {version('moto')} python {sys.version_info.major}.{sys.version_info.minor}"
+SHARED = {"s3": ("bucket_accounts",)}
+"""What a service keeps beside its backends: S3 which account has a bucket's name."""
 LOCKS = (type(threading.Lock()), type(threading.RLock()))
 
 
@@ -107,10 +109,12 @@ def dump() -> bytes:
         for name, many in backends().items()
         if many
     }
+    known = backends()
+    shared = {name: {part: getattr(known[name], part) for part in SHARED.get(name, ())} for name in held}
     buffer = io.BytesIO()
     buffer.write(STAMP.encode() + b"\n")
     buffer.write(pickle.dumps(sorted(held)))
-    _Pickler(buffer).dump(held)
+    _Pickler(buffer).dump((held, shared))
     return buffer.getvalue()
 
 
@@ -125,11 +129,13 @@ def restore(content: bytes) -> None:
     for name in pickle.load(buffer):
         get_backend(name)
     known = backends()
-    held = _Unpickler(buffer, known).load()
+    held, shared = _Unpickler(buffer, known).load()
     for name, accounts in held.items():
         for account, regions in accounts.items():
             for region, content_of in regions.items():
                 known[name][account][region].__dict__.update(content_of)
+    for name, parts in shared.items():
+        vars(known[name]).update(parts)
 
 
 class _Pickler(pickle.Pickler):
