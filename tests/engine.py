@@ -32,6 +32,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 PASSPHRASE = "probe"
 SECRET_MARK = "4dabf18193072939515e22adb298388d"
 """The key in an exported state by which an encrypted value is known; its text lies under "ciphertext"."""
+RUN_SECONDS = 150
+"""A run takes a few seconds; on a busy machine many times that."""
 ENGINE_FILES = ("pulumi", "pulumi-language-python", "pulumi-language-python-exec")
 
 
@@ -166,7 +168,7 @@ class Engine:
         """The whole command line of a command of the engine."""
         return [str(self.pulumi), *words, "--non-interactive"]
 
-    def pulumi_command(self, *words: str, timeout: float = 60) -> Run:
+    def pulumi_command(self, *words: str, timeout: float = RUN_SECONDS) -> Run:
         """Any command of the engine, standard input closed. A run over `timeout` seconds is killed and raises."""
         done = subprocess.run(
             self.arguments(*words),
@@ -180,19 +182,19 @@ class Engine:
         )
         return Run(done.returncode, done.stdout.decode("utf-8", "replace"))
 
-    def up(self, *words: str, timeout: float = 60) -> Run:
+    def up(self, *words: str, timeout: float = RUN_SECONDS) -> Run:
         """`pulumi up`."""
         return self._operation("up", ["--yes", "--skip-preview", *words], timeout)
 
-    def preview(self, *words: str, timeout: float = 60) -> Run:
+    def preview(self, *words: str, timeout: float = RUN_SECONDS) -> Run:
         """`pulumi preview`."""
         return self._operation("preview", list(words), timeout)
 
-    def refresh(self, *words: str, timeout: float = 60) -> Run:
+    def refresh(self, *words: str, timeout: float = RUN_SECONDS) -> Run:
         """`pulumi refresh`."""
         return self._operation("refresh", ["--yes", "--skip-preview", *words], timeout)
 
-    def destroy(self, *words: str, timeout: float = 60) -> Run:
+    def destroy(self, *words: str, timeout: float = RUN_SECONDS) -> Run:
         """`pulumi destroy`; the stack itself stays."""
         return self._operation("destroy", ["--yes", "--skip-preview", *words], timeout)
 
@@ -264,7 +266,7 @@ class Background:
         ]
         self.process.kill()
 
-    def wait(self, timeout: float = 60) -> Run:
+    def wait(self, timeout: float = RUN_SECONDS) -> Run:
         """Its end; past `timeout` seconds it is killed and the wait raises."""
         try:
             code = self.process.wait(timeout)
