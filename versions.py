@@ -53,16 +53,11 @@ CLOUD_PROVIDER_AWS = "1.35.0"  # renovate: datasource=github-tags depName=kubern
 CLOUD_PROVIDER_AWS_CHART = "0.0.11"  # renovate: datasource=helm depName=aws-cloud-controller-manager registryUrl=https://kubernetes.github.io/cloud-provider-aws
 CLUSTER_AUTOSCALER = "1.36.1"  # renovate: datasource=docker depName=registry.k8s.io/autoscaling/cluster-autoscaler
 CLUSTER_AUTOSCALER_CHART = "9.59.0"  # renovate: datasource=helm depName=cluster-autoscaler registryUrl=https://kubernetes.github.io/autoscaler
-CLOUD_PROVIDER_AWS = "1.35.0"  # renovate: datasource=github-tags depName=kubernetes/cloud-provider-aws
-CLOUD_PROVIDER_AWS_CHART = "0.0.11"  # renovate: datasource=helm depName=aws-cloud-controller-manager registryUrl=https://kubernetes.github.io/cloud-provider-aws
-CLUSTER_AUTOSCALER = "1.36.1"  # renovate: datasource=docker depName=registry.k8s.io/autoscaling/cluster-autoscaler
-CLUSTER_AUTOSCALER_CHART = "9.59.0"  # renovate: datasource=helm depName=cluster-autoscaler registryUrl=https://kubernetes.github.io/autoscaler
 EBS_CSI_CHART = "2.64.0"  # renovate: datasource=helm depName=aws-ebs-csi-driver registryUrl=https://kubernetes-sigs.github.io/aws-ebs-csi-driver
 EFS_CSI_CHART = "4.4.1"  # renovate: datasource=helm depName=aws-efs-csi-driver registryUrl=https://kubernetes-sigs.github.io/aws-efs-csi-driver
 EXTERNAL_DNS_CHART = "1.21.1"  # renovate: datasource=helm depName=external-dns registryUrl=https://kubernetes-sigs.github.io/external-dns
 INGRESS_NGINX_CHART = "4.15.1"  # renovate: datasource=github-tags depName=kubernetes/ingress-nginx
 ISTIO_CHART = "1.30.3"  # renovate: datasource=github-releases depName=istio/istio
-KARPENTER_CHART = "1.14.1"  # renovate: datasource=docker depName=public.ecr.aws/karpenter/karpenter
 KARPENTER_CHART = "1.14.1"  # renovate: datasource=docker depName=public.ecr.aws/karpenter/karpenter
 KUBE_PROMETHEUS_CHART = "88.5.3"  # renovate: datasource=helm depName=kube-prometheus-stack registryUrl=https://prometheus-community.github.io/helm-charts
 LINKERD_CHART = "2026.8.3"  # renovate: datasource=helm depName=linkerd-crds registryUrl=https://helm.linkerd.io/edge
@@ -72,9 +67,7 @@ LONGHORN_CHART = "1.12.1"  # renovate: datasource=helm depName=longhorn registry
 METALLB_CHART = "0.16.1"  # renovate: datasource=helm depName=metallb registryUrl=https://metallb.github.io/metallb
 METRICS_SERVER_CHART = "3.13.1"  # renovate: datasource=helm depName=metrics-server registryUrl=https://kubernetes-sigs.github.io/metrics-server
 NODE_TERMINATION_HANDLER_CHART = "0.27.6"  # renovate: datasource=docker depName=public.ecr.aws/aws-ec2/helm/aws-node-termination-handler
-NODE_TERMINATION_HANDLER_CHART = "0.27.6"  # renovate: datasource=docker depName=public.ecr.aws/aws-ec2/helm/aws-node-termination-handler
 OPENEBS_CHART = "4.5.1"  # renovate: datasource=helm depName=openebs registryUrl=https://openebs.github.io/openebs
-POD_IDENTITY_WEBHOOK_CHART = "2.6.5"  # renovate: datasource=docker depName=ghcr.io/jkroepke/helm-charts/amazon-eks-pod-identity-webhook
 POD_IDENTITY_WEBHOOK_CHART = "2.6.5"  # renovate: datasource=docker depName=ghcr.io/jkroepke/helm-charts/amazon-eks-pod-identity-webhook
 PROXMOX_CSI_CHART = "0.5.9"  # renovate: datasource=docker depName=ghcr.io/sergelogvinov/charts/proxmox-csi-plugin
 ROOK_CHART = "1.20.6"  # renovate: datasource=helm depName=rook-ceph registryUrl=https://charts.rook.io/release
