@@ -91,6 +91,7 @@ def test_the_public_key_of_the_copies_lies_there_while_there_is_a_backup(tmp_pat
     given = document()
     given["cluster"]["issuerHost"] = "oidc.example.org"
     given["aws"] = {"region": "eu-central-1", "accountId": "123456789012"}
+    given["platform"] = {"certManager": {}}
     agefiles.render(parse({**given, "backup": {"keyGeneration": 2}}), identities, "dev", tmp_path)
     assert file.read_text() == f"{identities.backup_key(2).public}\n"
     render(tmp_path)

@@ -3,8 +3,9 @@
 from keystone.alerts.alert import Alert
 from keystone.settings import Settings
 
-# The systemd timers that copy what a host alone holds (nix/modules/mesh/backup.nix, nix/modules/snapshots.nix).
-_COPIES = "headscale-backup.timer|syncoid-.+.timer"
+# The systemd timers that copy what a host alone holds (nix/modules/mesh/backup.nix, kubeadm/etcd-backup.nix,
+# snapshots.nix, offsite). Those that run once a week are the job verify-backup's business.
+_COPIES = "headscale-backup.timer|etcd-backup.timer|syncoid-.+.timer|offsite-backup.timer"
 
 
 def _ceph(settings: Settings) -> bool:
@@ -74,12 +75,14 @@ ALERTS = (
     Alert(
         name="BackupJobOverdue",
         expr=(
-            'time() - kube_cronjob_status_last_successful_time{cronjob=~".*backup.*"} > 26 * 3600 '
+            # One that never succeeded has no last success: it counts from when it was made.
+            'time() - (kube_cronjob_status_last_successful_time{cronjob=~".*backup.*"} '
+            'or kube_cronjob_created{cronjob=~".*backup.*"}) > 26 * 3600 '
             "unless on (namespace, cronjob) kube_cronjob_spec_suspend == 1"
         ),
         minutes=30,
         severity="critical",
-        summary="{{ $labels.namespace }}/{{ $labels.cronjob }} succeeded {{ $value | humanizeDuration }} ago",
+        summary="{{ $labels.namespace }}/{{ $labels.cronjob }} has not succeeded for {{ $value | humanizeDuration }}",
     ),
     Alert(
         name="PodsWithoutNode",

@@ -4,8 +4,10 @@ from keystone.dashboards.panels import Bad, Lines, Logs, Number, Page, Row
 
 
 def backups() -> Page:
-    copies = 'name=~"headscale-backup.timer|syncoid-.+.timer|sanoid.timer"'
-    failed = 'name=~"(headscale-backup|syncoid-.+|sanoid).service", state="failed"'
+    units = "headscale-backup|etcd-backup|syncoid-.+|sanoid|offsite-backup"
+    copies = f'name=~"({units}).timer"'
+    # Whole datasets may go once a week, so their age would hide that of the others.
+    failed = f'name=~"({units}|offsite-zfs).service", state="failed"'
     return Page(
         name="backups",
         title="Keystone / Backups",
@@ -30,7 +32,7 @@ def backups() -> Page:
                     Number(
                         title="Oldest copy of the cluster",
                         expr='max(time() - kube_cronjob_status_last_successful_time{cronjob=~".*backup.*"})',
-                        says="Since the last success of the job that waited longest",
+                        says="Since the last success of the job that waited longest; one of them looks into the bucket",
                         unit="dtdurations",
                         bad=Bad(26 * 3600),
                     ),
@@ -73,7 +75,7 @@ def backups() -> Page:
                 panels=[
                     Logs(
                         title="Copies of the hosts",
-                        expr='{job="journal", unit=~"(headscale-backup|syncoid-.+|sanoid).service"}',
+                        expr=f'{{job="journal", unit=~"({units}|offsite-zfs).service"}}',
                         says="Their own words",
                     )
                 ],

@@ -21,6 +21,7 @@ def site(**chosen: Any) -> Settings:
     for name in ("w1", "w2"):
         base["hosts"][name]["osdDisks"] = [f"/dev/disk/by-id/{name}-osd"]
     base["aws"] = {"region": "eu-central-1", "accountId": "123456789012"}
+    base["platform"] = {"certManager": {}}
     base["storage"] = {"default": "ceph-block", "ceph": {}}
     base["backup"] = chosen
     return parse(base)

@@ -29,6 +29,7 @@ def site(**backup: Any) -> Settings:
     base = document(servers=3)
     base["cluster"]["issuerHost"] = "oidc.example.org"
     base["aws"] = {"region": "eu-central-1", "accountId": "123456789012"}
+    base["platform"] = {"certManager": {}}
     return parse({**base, "backup": backup})
 
 

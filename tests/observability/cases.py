@@ -26,6 +26,7 @@ class Case:
 DISK = '{node="w1", mountpoint="/", fstype="zfs"}'
 READY = 'kube_node_status_condition{condition="Ready", status="true", node="w1"}'
 CRON = '{namespace="backup", cronjob="backup-buckets"}'
+NEVER = '{namespace="backup", cronjob="verify-backup"}'
 DERP, DIRECT = (f'tailscaled_outbound_bytes_total{{node="w1", path="{path}"}}' for path in ("derp", "direct_ipv4"))
 
 CASES: Mapping[str, Case] = {
@@ -354,6 +355,8 @@ CASES: Mapping[str, Case] = {
         fires={
             f"kube_cronjob_status_last_successful_time{CRON}": f"0x{2 * DAY}",
             f"kube_cronjob_spec_suspend{CRON}": f"0x{2 * DAY}",
+            # one that never succeeded has no last success
+            f"kube_cronjob_created{NEVER}": f"0x{2 * DAY}",
         },
         quiet={
             f"kube_cronjob_status_last_successful_time{CRON}": f"0x{2 * DAY}",
@@ -363,8 +366,12 @@ CASES: Mapping[str, Case] = {
         says=[
             (
                 {"namespace": "backup", "cronjob": "backup-buckets"},
-                "backup/backup-buckets succeeded 2d 0h 0m 0s ago",
-            )
+                "backup/backup-buckets has not succeeded for 2d 0h 0m 0s",
+            ),
+            (
+                {"namespace": "backup", "cronjob": "verify-backup"},
+                "backup/verify-backup has not succeeded for 2d 0h 0m 0s",
+            ),
         ],
         at=2 * DAY,
         early=26 * 60,
