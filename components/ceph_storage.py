@@ -11,7 +11,7 @@ from pulumi_kubernetes.meta import v1 as meta
 from components.chart_release import install
 from components.thing import thing
 from keystone.charts import Release, ceph
-from keystone.charts.mount_test import TEST_NAMESPACE, bucket, claim, job
+from keystone.charts.mount_test import JOB, TEST_NAMESPACE, bucket, claim, job
 from keystone.identities import Identities
 from keystone.settings import Ceph, Settings
 
@@ -93,7 +93,7 @@ class CephStorage(pulumi.ComponentResource):
         if claims:
             batch.Job(
                 f"{name}-mount-test",
-                metadata=meta.ObjectMetaArgs(name="mount-test", namespace=namespace),
+                metadata=meta.ObjectMetaArgs(name=JOB, namespace=namespace),
                 # The claims by their outputs: the pod waits for the volumes.
                 spec=job({kind: made.metadata["name"] for kind, made in claims.items()}),
                 opts=pulumi.ResourceOptions(

@@ -12,7 +12,9 @@ from dataclasses import asdict, dataclass, field
 from itertools import permutations
 from typing import Any
 
-from keystone import mesh_policy
+from keystone import mesh_policy, network_plugin
+from keystone.charts import mount_test
+from keystone.charts.mount_test import TEST_NAMESPACE
 from keystone.charts.network import ROLE_LABEL
 from keystone.errors import KeystoneError
 from keystone.hosts import mesh, ssh
@@ -224,8 +226,41 @@ class Verification:
             return _node_fault(known.get(name), self.settings.hosts[name].role)
 
         await self._group("node ready", {n: self._one(n, lambda n=n: ready(n)) for n in self.settings.nodes})
-        fake = any(NO_KUBELET in _labels(node) for node in known.values())
-        self.report.not_run.append(f"mount test: not run ({'no kubelet' if fake else 'the stack file has no storage'})")
+        await self._group(
+            "network plugin",
+            {self.settings.network.cni: self._one(self.primer, lambda: self._plugin(list(known.values())))},
+        )
+        await self._mounts(any(NO_KUBELET in _labels(node) for node in known.values()))
+
+    async def _listed(self, *what: str) -> Any:
+        said = await self.machines[self.primer].run("kubectl", "get", *what, "--output", "json", limit=QUERY_SECONDS)
+        return mesh.parsed(self.machines[self.primer], f"kubectl get {what[0]}", said.stdout)
+
+    async def _plugin(self, nodes: list[Any]) -> str:
+        sets = (await self._listed("daemonsets", "--all-namespaces"))["items"]
+        charts: list[str] = []
+        if network_plugin.by_chart(self.settings):
+            found = (await self._listed("helmcharts", "--namespace", "kube-system"))["items"]
+            charts = [it["metadata"]["name"] for it in found]
+        if wrong := list(network_plugin.faults(self.settings, sets, nodes, charts)):
+            raise _Failed("; ".join(wrong))
+        return network_plugin.state(self.settings, sets)
+
+    async def _mounts(self, fake: bool) -> None:
+        """Whether the Job that the program made has written and read a volume of each class."""
+        if fake:
+            self.report.not_run.append("mount test: not run (no kubelet)")
+        elif TEST_NAMESPACE not in mount_test.namespaces(self.settings):
+            self.report.not_run.append("mount test: not run (the stack file has none)")
+        else:
+            await self._group("mount test", {"volumes": self._one(self.primer, self._mounted)})
+
+    async def _mounted(self) -> str:
+        job = await self._listed("job", mount_test.JOB, "--namespace", TEST_NAMESPACE)
+        done = [it["type"] for it in job.get("status", {}).get("conditions", []) if it["status"] == "True"]
+        if "Complete" not in done:
+            raise _Failed(f"the Job says {', '.join(done) or 'nothing yet'}")
+        return "written and read"
 
 
 def _labels(node: dict[str, Any]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from keystone.commands import kubeconfig as command
 from keystone.commands.verify import table
 from keystone.errors import KeystoneError
 from keystone.hosts.context import Context
+from keystone.settings.storage import Storage
 from keystone.verify import Report
 from tests.hosts.machines import Fake, Script, context, installed, play
 
@@ -28,6 +30,10 @@ def node(name: str, role: str, *, ready: str = "True", control_plane: bool | Non
     return {"metadata": {"name": name, "labels": labels}, "status": {"conditions": conditions}}
 
 
+PLUGIN = {
+    "metadata": {"name": "cilium", "namespace": "kube-system", "generation": 1},
+    "status": {"observedGeneration": 1, "desiredNumberScheduled": 3, "numberReady": 3},
+}
 NODES = [node("primer", "primer"), node("w1", "agent"), node("w2", "agent")]
 
 
@@ -48,6 +54,8 @@ def good(given: Context, name: str) -> Fake:
         "tailscale ping": "pong from w (100.64.0.9) via 127.0.0.1:1 in 1ms\n",
         "kubectl": "ok",
         "kubectl get nodes": json.dumps({"items": NODES}),
+        "kubectl get daemonsets": json.dumps({"items": [PLUGIN]}),
+        "kubectl get helmcharts": json.dumps({"items": [{"metadata": {"name": "cilium"}}]}),
         "headscale nodes list": json.dumps([{"id": 1, "given_name": "w1", "tags": ["tag:agent"]}]),
         "headscale policy check": "",
     }
@@ -84,13 +92,40 @@ def test_a_good_cluster_holds_with_every_ordered_pair_pinged() -> None:
     assert counts["mesh ping"] == 6
     assert counts["host answers"] == counts["node ready"] == counts["mesh refuses"] == 3
     assert counts["API over the mesh"] == 2
-    assert report.not_run == ["mount test: not run (the stack file has no storage)"]
+    assert report.not_run == ["mount test: not run (the stack file has none)"]
 
 
 def test_a_node_without_kubelet_says_that_no_mount_was_tried() -> None:
     fake = [NODES[0] | {"metadata": NODES[0]["metadata"] | {"annotations": {"kwok.x-k8s.io/node": "fake"}}}, *NODES[1:]]
     report = checked(lambda fakes: fakes["primer"].script.update({"kubectl get nodes": json.dumps({"items": fake})}))
     assert report.not_run == ["mount test: not run (no kubelet)"]
+
+
+@pytest.mark.parametrize(
+    ("conditions", "detail"),
+    [
+        ([{"type": "Complete", "status": "True"}], "written and read"),
+        ([{"type": "Failed", "status": "True"}], "the Job says Failed"),
+        ([], "the Job says nothing yet"),
+    ],
+)
+def test_the_mount_test_is_as_its_job(conditions: list[dict[str, str]], detail: str) -> None:
+    given = context()
+    storage = Storage.model_validate({"ceph": {}})
+    given = replace(given, settings=given.settings.model_copy(update={"storage": storage}))
+    fakes = {name: good(given, name) for name in ADDRESSES}
+    fakes["primer"].script["kubectl get job mount-test"] = json.dumps({"status": {"conditions": conditions}})
+    report = play(lambda: verify.verify(given), *fakes.values())
+    [found] = [check for check in report.checks if check.group == "mount test"]
+    assert (found.ok, found.detail) == (detail == "written and read", detail)
+
+
+def test_a_network_plugin_that_misses_nodes_fails() -> None:
+    poor = {**PLUGIN, "status": {**PLUGIN["status"], "numberReady": 1}}
+    report = checked(
+        lambda fakes: fakes["primer"].script.update({"kubectl get daemonsets": json.dumps({"items": [poor]})})
+    )
+    assert failed(report) == [("network plugin", "cilium", "kube-system/cilium: ready on 1 of 3 nodes")]
 
 
 def test_a_host_that_does_not_answer_fails() -> None:

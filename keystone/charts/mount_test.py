@@ -13,6 +13,7 @@ from keystone.charts.release import Opening, PodSecurity
 from keystone.settings import Settings
 
 TEST_NAMESPACE = "keystone-tests"
+JOB = "mount-test"
 IMAGE = f"docker.io/library/busybox:{versions.BUSYBOX_IMAGE}"
 TEXT = "keystone"
 LIMIT_SECONDS = 480

@@ -6,20 +6,23 @@ On machines k3s applies these from its manifests folder as HelmChart objects; he
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from twin.charts import stages
-from twin.charts.catalogue import chart
+from twin.charts.catalogue import Chart, chart
 from twin.charts.cluster import Cluster
 from twin.charts.definitions import Permissive, permissive
+from twin.charts.workloads import workloads
 
 Object = dict[str, Any]
 HELM_CHART = Permissive("helm.cattle.io", "v1", "HelmChart", "helmcharts")
 PINS = Path(__file__).parents[2] / "nix" / "lib" / "charts.json"
 """The charts of the host layer, as the Nix build pins them."""
+CALICO = Chart(workloads=("calico-kube-controllers",), daemons=("calico-node",))
 ENGINE_CHARTS = {"flux": "flux2", "argocd": "argo-cd"}
 
 
@@ -30,8 +33,14 @@ async def bootstrap(cluster: Cluster, facts: Object) -> None:
         definitions += chart("gateway-api").definitions()
     await cluster.define(definitions)
     await stages.follow(cluster, definitions)
-    for thing in helm_charts(facts):
+    for thing in (*helm_charts(facts), *manifests(facts)):
         await cluster.apply(thing)
+
+
+def manifests(facts: Object) -> Iterator[Object]:
+    """What the host layer brings without a chart: Calico. k3s runs flannel in its own process."""
+    if facts["network"]["cni"] == "calico":
+        yield from workloads(CALICO, "calico", "kube-system")
 
 
 def helm_charts(facts: Object) -> list[Object]:

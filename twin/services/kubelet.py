@@ -14,7 +14,7 @@ import os
 import platform
 import secrets
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -265,6 +265,7 @@ class Kubelet:
                     KWOK: "fake",
                     "k3s.io/hostname": name,
                     "k3s.io/internal-ip": self._address,
+                    **_flannel(self.system.cluster["network"]),
                 },
             },
             "spec": {"providerID": f"k3s://{name}"},
@@ -386,3 +387,10 @@ def _message(answer: httpx.Response) -> str:
 
 def _text(error: Exception) -> str:
     return str(error) or type(error).__name__
+
+
+def _flannel(network: Mapping[str, Any]) -> dict[str, str]:
+    """What the flannel within k3s writes on its node."""
+    if network["cni"] != "flannel":
+        return {}
+    return {"flannel.alpha.coreos.com/backend-type": "wireguard" if network["encryption"] == "wireguard" else "vxlan"}
