@@ -55,9 +55,10 @@ def minter_rights(settings: Settings, key_arn: object) -> list[Statement]:
     return [
         Statement(
             sid="WriteMeshKeys",
-            actions=("ssm:PutParameter",),
+            actions=("ssm:GetParameter", "ssm:PutParameter"),
             resources=parameters,
-            reason="a timer puts a fresh mesh key into each parameter every twelve hours",
+            reason="a timer puts a fresh mesh key into each parameter every twelve hours, and looks first whether the "
+            "parameter is there: a key that made it would stand in the way of the program, whose it is",
         ),
         Statement(
             sid="EncryptMeshKeys",

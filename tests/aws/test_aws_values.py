@@ -33,7 +33,7 @@ def test_the_timers_role_writes_those_parameters_and_no_other() -> None:
     write, encrypt = policy(keys.minter_rights(site(), "KEY"))["Statement"]
     prefix = "arn:aws:ssm:eu-central-1:123456789012:parameter/keystone/site"
     assert write["Resource"] == [f"{prefix}/pools/spot/mesh-key"]
-    assert write["Action"] == ["ssm:PutParameter"]
+    assert write["Action"] == ["ssm:GetParameter", "ssm:PutParameter"]
     assert encrypt["Condition"] == {"StringEquals": {"kms:ViaService": "ssm.eu-central-1.amazonaws.com"}}
 
 

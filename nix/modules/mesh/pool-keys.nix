@@ -12,6 +12,9 @@ let
   tokenFile = "/run/keystone/web-identity-token";
   headscale = lib.getExe config.services.headscale.package;
   mint = name: pool: ''
+    # A put would make a parameter that is not there yet, and Pulumi, whose it is, would find its name taken.
+    AWS_ROLE_ARN=${lib.escapeShellArg pool.roleArn} AWS_REGION=${pool.region} \
+      aws ssm get-parameter --name ${lib.escapeShellArg pool.parameter} --query Parameter.Version >/dev/null
     key=$(${headscale} preauthkeys create --reusable --ephemeral --expiration ${toString pool.keyHours}h \
       --tags ${lib.escapeShellArg (lib.concatStringsSep "," pool.tags)} --output json | jq -er .key)
     # the key goes in by a file, never by an argument that other users can list
@@ -51,6 +54,9 @@ in
       };
       serviceConfig = {
         Type = "oneshot";
+        # until the program has made role, account and parameters
+        Restart = "on-failure";
+        RestartSec = 60;
         RuntimeDirectory = "keystone-pool-keys";
         RuntimeDirectoryMode = "0700";
         UMask = "0077";
