@@ -253,8 +253,16 @@ class ControlPlane:
             *("--authorization-mode=Node,RBAC", "--anonymous-auth=false", "--profiling=false"),
             *("--enable-admission-plugins=NodeRestriction", "--allow-privileged=true"),
             f"--service-cluster-ip-range={facts.service_cidr}",
-            f"--service-account-issuer={facts.issuer}",
-            f"--api-audiences={facts.issuer},k3s",
+            *(f"--service-account-issuer={one}" for one in facts.issuers),
+            *(
+                # Ours is public: the same flags as nix/modules/k3s/server.nix.
+                (
+                    f"--service-account-jwks-uri={facts.issuers[0]}/openid/v1/jwks",
+                    f"--api-audiences={facts.issuers[-1]},k3s,sts.amazonaws.com",
+                )
+                if len(facts.issuers) > 1
+                else (f"--api-audiences={facts.issuers[0]},k3s",)
+            ),
             f"--service-account-key-file={tls / 'service.key'}",
             f"--service-account-signing-key-file={tls / 'service.key'}",
             f"--encryption-provider-config={self._cred('encryption-config')}",

@@ -37,7 +37,8 @@ class Facts:
     sans: tuple[str, ...]
     secrets_encryption: bool
     audit_log: bool
-    issuer: str
+    issuers: tuple[str, ...]
+    """Who tokens may name as their issuer; the first one signs."""
     primer: str
     primer_address: str
     mesh_url: str
@@ -77,6 +78,7 @@ class Facts:
         facts, host = system.cluster, system.host
         primer = _primer(facts)
         domain = _get(facts, "cluster", "clusterDomain")
+        host_name = facts["cluster"].get("issuerHost")
         return cls(
             cluster=_get(facts, "cluster", "name"),
             pod_cidr=_get(facts, "cluster", "podCidr"),
@@ -86,7 +88,7 @@ class Facts:
             sans=tuple(_get(facts, "cluster", "api", "sans")),
             secrets_encryption=_get(facts, "cluster", "secretsEncryption"),
             audit_log=_get(facts, "cluster", "auditLog"),
-            issuer=f"https://kubernetes.default.svc.{domain}",
+            issuers=(*([f"https://{host_name}"] if host_name else []), f"https://kubernetes.default.svc.{domain}"),
             primer=_get(primer, "name"),
             primer_address=_get(primer, "address"),
             mesh_url=_get(facts, "mesh", "serverUrl"),
