@@ -81,6 +81,8 @@ class Services(Model):
     """None when the settings choose no gateway: an Ingress then."""
     public_urls: Mapping[str, str] | None = None
     """URLs that lead into the cluster through its tunnel, by name; each asks for a login. None without a tunnel."""
+    grafana_url: str | None = None
+    """Where Grafana is, behind the gateway. None without the section observability."""
     dashboard_label: str
     """A ConfigMap with this label and the value "1" is a Grafana dashboard, in any namespace."""
 
@@ -113,13 +115,14 @@ class Outputs(Model):
 def plain(settings: "Settings", stack: str, project: Path = Path()) -> dict[str, Any]:
     """The outputs that the settings alone decide, for the program to export beside those of its resources."""
     from keystone import agefiles
-    from keystone.charts import network
+    from keystone.charts import network, observability
 
-    gateway, tunnel = network.gateway(settings), settings.tunnel
+    gateway, tunnel, watched = network.gateway(settings), settings.tunnel, settings.observability
     services = Services.model_construct(
         storage_class=settings.storage.default_class if settings.storage else None,
         gateway=Gateway.model_construct(**gateway._asdict()) if gateway else None,
         public_urls={key: tunnel.url_of(key) for key in sorted(tunnel.hostnames)} if tunnel else None,
+        grafana_url=f"https://{observability.grafana_host(settings, watched)}" if watched else None,
         dashboard_label=DASHBOARD_LABEL,
     )
     private = settings.mesh.tls == "private"

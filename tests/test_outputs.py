@@ -127,6 +127,14 @@ def test_the_settings_decide_what_applications_find() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("grafana", "url"), [({}, "https://grafana.keystone.test"), ({"host": "g.example.org"}, "https://g.example.org")]
+)
+def test_grafana_is_named_where_there_is_one(grafana: dict[str, str], url: str) -> None:
+    watched = parse_settings({**document(), "storage": {"localPath": {}}, "observability": {"grafana": grafana}})
+    assert outputs.plain(watched, "site")["services"]["grafanaUrl"] == url
+
+
 def test_reading_outputs_needs_neither_pulumi_nor_the_settings() -> None:
     heavy = "{'pulumi', 'keystone.settings', 'cryptography'}"
     code = f"import sys, keystone.outputs; sys.exit(str({heavy} & set(sys.modules)))"
