@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from collections.abc import Iterator
 from ipaddress import IPv4Network
@@ -14,6 +15,7 @@ import yaml
 from typer.testing import CliRunner
 
 from keystone.charts import Release, releases
+from keystone.charts.ceph import OBJECT_STORE_HOST
 from keystone.settings import parse
 from tests import networks
 from tests.charts.test_catalogue import CEPH, POOLS, THREE, settings
@@ -201,6 +203,15 @@ def test_ceph_comes_up_in_order_and_gives_volumes_and_buckets(runner: asyncio.Ru
             return volume["status"]["phase"] == "Bound" and phases == ["Bound"]
 
         await until(served, LIMIT)
+        keys = (await get(site, "secret", "logs", "-n", "rook-ceph"))["data"]
+        assert {name: len(base64.b64decode(value)) for name, value in keys.items()} == {
+            "AWS_ACCESS_KEY_ID": 20,
+            "AWS_SECRET_ACCESS_KEY": 40,
+        }
+        address = (await get(site, "configmap", "logs", "-n", "rook-ceph"))["data"]
+        [held] = (await get(site, "objectbucketclaim", "-n", "rook-ceph"))["items"]
+        assert address["BUCKET_NAME"] == held["spec"]["bucketName"] == f"logs-{held['metadata']['uid']}"
+        assert (address["BUCKET_HOST"], address["BUCKET_PORT"]) == (OBJECT_STORE_HOST, "443")
         health = (await get(site, "cephcluster", "rook-ceph", "-n", "rook-ceph"))["status"]
         assert (health["phase"], health["ceph"]["health"]) == ("Ready", "HEALTH_OK")
         classes = (await get(site, "storageclass"))["items"]
@@ -208,6 +219,19 @@ def test_ceph_comes_up_in_order_and_gives_volumes_and_buckets(runner: asyncio.Ru
         assert [c["metadata"]["name"] for c in classes if c["metadata"]["annotations"].get(mark) == "true"] == [
             "ceph-block"
         ]
+
+    runner.run(scenario())
+
+
+def test_a_bucket_goes_with_its_claim_and_so_do_keys_and_address(runner: asyncio.Runner, site: Trial) -> None:
+    async def scenario() -> None:
+        await site.must("primer", "k3s", "delete", "objectbucketclaim", "logs", "-n", "rook-ceph", "--timeout=60s")
+
+        async def gone() -> bool:
+            left = [await get(site, kind, "logs", "-n", "rook-ceph") for kind in ("secret", "configmap")]
+            return left == [None, None] and (await get(site, "objectbuckets"))["items"] == []
+
+        await until(gone, LIMIT)
 
     runner.run(scenario())
 

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 
 from keystone.errors import KeystoneError
-from twin.charts import engines, volumes
+from twin.charts import buckets, engines, volumes
 from twin.charts.bootstrap import bootstrap
 from twin.charts.cluster import Cluster
 from twin.charts.engines import Engine
@@ -46,6 +46,7 @@ class ChartController:
         for engine in engines.ENGINES:
             self._watches.append(asyncio.create_task(self._watch(engine), name=f"charts {engine.kind}"))
         self._watches.append(asyncio.create_task(volumes.provide(self._cluster), name="charts volumes"))
+        self._watches.append(asyncio.create_task(buckets.provide(self._cluster), name="charts buckets"))
 
     async def stop(self) -> None:
         tasks = [*self._watches, *(task for _, task in self._work.values())]
