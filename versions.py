@@ -46,6 +46,11 @@ AGE = "1.3.2"  # renovate: datasource=go depName=filippo.io/age
 GO = "1.26.6"  # renovate: datasource=golang-version depName=go
 
 # The charts of the catalogue (`keystone/charts/`). CNI and GitOps engine are pinned by hash in nix/lib/charts.json.
+ACK_EC2_CHART = "1.20.0"  # renovate: datasource=docker depName=public.ecr.aws/aws-controllers-k8s/ec2-chart
+ACK_EKS_CHART = "1.22.0"  # renovate: datasource=docker depName=public.ecr.aws/aws-controllers-k8s/eks-chart
+ACK_IAM_CHART = "1.8.1"  # renovate: datasource=docker depName=public.ecr.aws/aws-controllers-k8s/iam-chart
+ACK_RDS_CHART = "1.11.1"  # renovate: datasource=docker depName=public.ecr.aws/aws-controllers-k8s/rds-chart
+ACK_S3_CHART = "1.10.0"  # renovate: datasource=docker depName=public.ecr.aws/aws-controllers-k8s/s3-chart
 ALLOY_CHART = "1.11.1"  # renovate: datasource=helm depName=alloy registryUrl=https://grafana.github.io/helm-charts
 CERT_MANAGER_CHART = "1.21.1"  # renovate: datasource=docker depName=quay.io/jetstack/charts/cert-manager
 CEPH_CSI_CHART = "1.0.4"  # renovate: datasource=github-releases depName=ceph/ceph-csi-operator
@@ -53,6 +58,10 @@ CLOUD_PROVIDER_AWS = "1.35.0"  # renovate: datasource=github-tags depName=kubern
 CLOUD_PROVIDER_AWS_CHART = "0.0.11"  # renovate: datasource=helm depName=aws-cloud-controller-manager registryUrl=https://kubernetes.github.io/cloud-provider-aws
 CLUSTER_AUTOSCALER = "1.36.1"  # renovate: datasource=docker depName=registry.k8s.io/autoscaling/cluster-autoscaler
 CLUSTER_AUTOSCALER_CHART = "9.59.0"  # renovate: datasource=helm depName=cluster-autoscaler registryUrl=https://kubernetes.github.io/autoscaler
+CROSSPLANE_CHART = "2.3.4"  # renovate: datasource=helm depName=crossplane registryUrl=https://charts.crossplane.io/stable
+CROSSPLANE_AWS = "2.6.0"  # renovate: datasource=github-releases depName=crossplane-contrib/provider-upjet-aws
+CROSSPLANE_AZURE = "2.5.2"  # renovate: datasource=github-releases depName=crossplane-contrib/provider-upjet-azure
+CROSSPLANE_GCP = "2.5.1"  # renovate: datasource=github-releases depName=crossplane-contrib/provider-upjet-gcp
 EBS_CSI_CHART = "2.64.0"  # renovate: datasource=helm depName=aws-ebs-csi-driver registryUrl=https://kubernetes-sigs.github.io/aws-ebs-csi-driver
 EFS_CSI_CHART = "4.4.1"  # renovate: datasource=helm depName=aws-efs-csi-driver registryUrl=https://kubernetes-sigs.github.io/aws-efs-csi-driver
 EXTERNAL_DNS_CHART = "1.21.1"  # renovate: datasource=helm depName=external-dns registryUrl=https://kubernetes-sigs.github.io/external-dns

@@ -13,6 +13,7 @@ WORKLOAD_SERVICES = (
     "autoscaling",
     "cloudfront",
     "ec2",
+    "eks",
     "elasticfilesystem",
     "events",
     "kms",

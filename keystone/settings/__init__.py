@@ -19,6 +19,7 @@ from keystone.settings.hosts import Host, Site, Ssh, Taint
 from keystone.settings.mesh import Derp, Mesh, Route, Rule, SshRule
 from keystone.settings.network import LoadBalancer, Network
 from keystone.settings.observability import Alerting, AlertRoute, Grafana, Logs, Observability
+from keystone.settings.operators import Ack, Crossplane, Operators
 from keystone.settings.parsing import examine, parse
 from keystone.settings.platform import CertManager, ExternalDns, Platform
 from keystone.settings.root import Settings
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Access",
+    "Ack",
     "AlertRoute",
     "Alerting",
     "Api",
@@ -41,6 +43,7 @@ __all__ = [
     "CertManager",
     "Ci",
     "Cluster",
+    "Crossplane",
     "Derp",
     "ExternalDns",
     "Fault",
@@ -56,6 +59,7 @@ __all__ = [
     "Network",
     "NodePool",
     "Observability",
+    "Operators",
     "Origin",
     "Phase",
     "Platform",

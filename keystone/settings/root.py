@@ -14,6 +14,7 @@ from keystone.settings.mesh import Mesh
 from keystone.settings.model import Bool, Label, Model
 from keystone.settings.network import Network
 from keystone.settings.observability import Observability
+from keystone.settings.operators import Operators
 from keystone.settings.platform import Platform
 from keystone.settings.storage import Storage
 from keystone.settings.tunnel import Tunnel
@@ -34,6 +35,7 @@ class Settings(Model):
     aws: Aws | None = Field(default=None, description="an AWS account that trusts the cluster, and pools of machines")
     tunnel: Tunnel | None = Field(default=None, description="public names behind a login, by a Cloudflare tunnel")
     backup: Backup | None = Field(default=None, description="copies off the site, in a bucket at AWS")
+    operators: Operators | None = Field(default=None, description="controllers that make things at clouds")
     protect_hosts: Bool = Field(
         default=True, description="whether an installed host refuses removal and reinstallation"
     )

@@ -9,7 +9,18 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from keystone.settings.faults import Fault
-from keystone.settings.rules import aws, backup, choices, machines, mesh, observability, platform, ranges, tunnel
+from keystone.settings.rules import (
+    aws,
+    backup,
+    choices,
+    machines,
+    mesh,
+    observability,
+    operators,
+    platform,
+    ranges,
+    tunnel,
+)
 
 Rule = Callable[..., Iterator[Fault]]
 
@@ -23,6 +34,7 @@ RULES: tuple[Rule, ...] = (
     *tunnel.RULES,
     *aws.RULES,
     *backup.RULES,
+    *operators.RULES,
 )
 
 

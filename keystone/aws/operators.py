@@ -1,0 +1,211 @@
+"""What operators in the cluster may do at AWS: by service, within the cluster's own names, path or tags.
+
+The documents of upstream give whole services away (AmazonRDSFullAccess and the like). Here an operator reaches what is
+its own: names that begin with CLUSTER-managed-, IAM's path of the operators, or their tag on things at EC2.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from keystone import iam
+from keystone.aws import names
+from keystone.iam import Statement
+from keystone.settings import Settings
+from keystone.settings.operators import AwsService
+
+TAG = "keystone-operator"
+"""On all that operators make at EC2, where names are ours and not AWS'. Its value is the cluster's name."""
+_EC2 = ("InternetGateway", "NatGateway", "Route", "RouteTable", "SecurityGroup", "Subnet", "Vpc")
+_RDS = ("DBCluster", "DBInstance", "DBParameterGroup", "DBSubnetGroup")
+_EKS = ("Addon", "Cluster", "Nodegroup")
+_IAM = ("InstanceProfile", "Policy", "Role")
+KINDS: Mapping[AwsService, Sequence[str]] = {
+    "ec2": ("InternetGateway", "NATGateway", "RouteTable", "SecurityGroup", "Subnet", "VPC"),
+    "eks": _EKS,
+    "iam": _IAM,
+    "rds": _RDS,
+    "s3": ("Bucket",),
+}
+"""The kinds of objects that the operators reconcile, by service; what is not here nobody has rights for."""
+
+
+def statements(settings: Settings, service: AwsService) -> list[Statement]:
+    """What an operator of the service may do."""
+    made: Mapping[AwsService, Callable[[Settings], list[Statement]]] = {
+        "ec2": _ec2,
+        "eks": _eks,
+        "iam": _iam,
+        "rds": _rds,
+        "s3": _s3,
+    }
+    return made[service](settings)
+
+
+def prefix(settings: Settings) -> str:
+    """How the names of all begin that operators make: the cluster's other things at AWS are out of their reach."""
+    return f"{settings.cluster.name}-managed-"
+
+
+def _arn(settings: Settings, service: str, rest: str) -> str:
+    aws = names.chosen(settings)
+    return f"arn:{aws.partition}:{service}:{aws.region}:{aws.account_id}:{rest}"
+
+
+def _roles(settings: Settings) -> str:
+    aws = names.chosen(settings)
+    return f"arn:{aws.partition}:iam::{aws.account_id}:role{iam.path(settings.cluster.name)}*"
+
+
+def _s3(settings: Settings) -> list[Statement]:
+    place = f"arn:{names.chosen(settings).partition}:s3:::{prefix(settings)}*"
+    parts = ("Versioning", "Policy", "PublicAccessBlock", "OwnershipControls", "Tagging")
+    whole = ("Accelerate", "Encryption", "Lifecycle", "Replication")
+    written = (
+        *(f"s3:PutBucket{part}" for part in parts),
+        "s3:PutEncryptionConfiguration",
+        "s3:PutLifecycleConfiguration",
+    )
+    read = [f"s3:Get{part}Configuration" for part in whole]
+    return [
+        Statement(
+            sid="OwnBuckets",
+            actions=["s3:CreateBucket", "s3:GetBucket*", "s3:ListBucket", *written, *read],
+            resources=[place],
+            reason="it makes buckets of the cluster's name; it reads no object and removes no bucket",
+        ),
+    ]
+
+
+def _rds(settings: Settings) -> list[Statement]:
+    kinds = ("cluster", "cluster-pg", "db", "pg", "subgrp")
+    return [
+        Statement(
+            sid="OwnDatabases",
+            actions=[
+                *(f"rds:{verb}{kind}" for verb in ("Create", "Modify") for kind in _RDS),
+                "rds:AddTagsToResource",
+                "rds:ListTagsForResource",
+                "rds:RemoveTagsFromResource",
+            ],
+            resources=[_arn(settings, "rds", f"{kind}:{prefix(settings)}*") for kind in kinds],
+            reason="it makes databases of the cluster's name; who ends one does so at AWS",
+        ),
+        Statement(
+            sid="Look",
+            actions=["rds:Describe*"],
+            resources=["*"],
+            reason="these calls know no resource before it is there",
+        ),
+    ]
+
+
+def _eks(settings: Settings) -> list[Statement]:
+    own = f"{prefix(settings)}*"
+    return [
+        Statement(
+            sid="OwnClusters",
+            actions=[
+                *(f"eks:{verb}{kind}" for verb in ("Create", "Delete", "Describe") for kind in _EKS),
+                *(f"eks:List{kind}s" for kind in _EKS if kind != "Cluster"),
+                "eks:DescribeUpdate",
+                "eks:TagResource",
+                "eks:UntagResource",
+                "eks:UpdateAddon",
+                "eks:UpdateClusterConfig",
+                "eks:UpdateClusterVersion",
+                "eks:UpdateNodegroupConfig",
+                "eks:UpdateNodegroupVersion",
+            ],
+            resources=[_arn(settings, "eks", f"{kind}/{own}") for kind in ("addon", "cluster", "nodegroup")],
+            reason="it makes clusters and node groups of the cluster's name",
+        ),
+        Statement(
+            sid="HandOverRoles",
+            actions=["iam:GetRole", "iam:PassRole"],
+            resources=[_roles(settings)],
+            conditions={"StringEquals": {"iam:PassedToService": ["eks.amazonaws.com", "ec2.amazonaws.com"]}},
+            reason="a cluster and its nodes run under roles below the cluster's path",
+        ),
+    ]
+
+
+def _iam(settings: Settings) -> list[Statement]:
+    aws, path = names.chosen(settings), f"{iam.path(settings.cluster.name)}operators/"
+    own = [
+        f"arn:{aws.partition}:iam::{aws.account_id}:{kind}{path}*" for kind in ("instance-profile", "policy", "role")
+    ]
+    bounded = {"StringEquals": {"iam:PermissionsBoundary": names.boundary_arn(settings)}}
+    return [
+        Statement(
+            sid="BoundedRoles",
+            actions=["iam:CreateRole", "iam:PutRolePolicy", "iam:AttachRolePolicy", "iam:PutRolePermissionsBoundary"],
+            resources=[one for one in own if ":role/" in one],
+            conditions=bounded,
+            reason="it makes roles below its own path, none stronger than the bound of the cluster",
+        ),
+        Statement(
+            sid="OwnIdentities",
+            actions=[
+                *(f"iam:{verb}{kind}" for verb in ("Delete", "Get", "Tag", "Untag") for kind in _IAM),
+                "iam:AddRoleToInstanceProfile",
+                "iam:CreateInstanceProfile",
+                "iam:CreatePolicy",
+                "iam:CreatePolicyVersion",
+                "iam:DeletePolicyVersion",
+                "iam:DeleteRolePolicy",
+                "iam:DetachRolePolicy",
+                "iam:GetPolicyVersion",
+                "iam:GetRolePolicy",
+                "iam:ListAttachedRolePolicies",
+                "iam:ListInstanceProfilesForRole",
+                "iam:ListPolicyVersions",
+                "iam:ListRolePolicies",
+                "iam:RemoveRoleFromInstanceProfile",
+                "iam:UpdateAssumeRolePolicy",
+                "iam:UpdateRole",
+            ],
+            resources=own,
+            reason="it changes and removes what lies below its own path",
+        ),
+    ]
+
+
+def _ec2(settings: Settings) -> list[Statement]:
+    cluster = settings.cluster.name
+    return [
+        Statement(
+            sid="Make",
+            actions=[f"ec2:Create{kind}" for kind in _EC2 if kind != "Route"],
+            resources=["*"],
+            conditions={"StringEquals": {f"aws:RequestTag/{TAG}": cluster}},
+            reason="what it makes carries its tag from the beginning",
+        ),
+        Statement(
+            sid="Tag",
+            actions=["ec2:CreateTags"],
+            resources=[_arn(settings, "ec2", "*/*")],
+            conditions={"StringLike": {"ec2:CreateAction": "Create*"}},
+            reason="tags come with the making and not later, so that nothing of others becomes its own",
+        ),
+        Statement(
+            sid="Own",
+            actions=[
+                *(f"ec2:Delete{kind}" for kind in _EC2),
+                "ec2:AssociateRouteTable",
+                "ec2:AttachInternetGateway",
+                "ec2:AuthorizeSecurityGroupEgress",
+                "ec2:AuthorizeSecurityGroupIngress",
+                "ec2:CreateRoute",
+                "ec2:DetachInternetGateway",
+                "ec2:DisassociateRouteTable",
+                "ec2:ModifySubnetAttribute",
+                "ec2:ModifyVpcAttribute",
+                "ec2:ReplaceRoute",
+                "ec2:RevokeSecurityGroupEgress",
+                "ec2:RevokeSecurityGroupIngress",
+            ],
+            resources=["*"],
+            conditions={"StringEquals": {f"aws:ResourceTag/{TAG}": cluster}},
+            reason="it changes and removes what carries its tag",
+        ),
+        Statement(sid="Look", actions=["ec2:Describe*"], resources=["*"], reason="these calls know no resource"),
+    ]

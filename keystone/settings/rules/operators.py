@@ -1,0 +1,29 @@
+"""Rules about controllers that make things at clouds."""
+
+from collections.abc import Iterator
+
+from keystone.settings.aws import Aws
+from keystone.settings.faults import Fault
+from keystone.settings.operators import Operators
+
+
+def operators_have_an_account(operators: Operators | None, aws: Aws | None) -> Iterator[Fault]:
+    if operators and operators.aws_services and aws is None:
+        yield Fault(
+            "operators",
+            f"{', '.join(operators.aws_services)} lie at AWS, and there is no section aws",
+            "Add aws, or remove them",
+        )
+
+
+def services_have_one_operator(operators: Operators | None) -> Iterator[Fault]:
+    given = operators.aws_services if operators else ()
+    for service in sorted({one for one in given if given.count(one) > 1}):
+        yield Fault(
+            "operators",
+            f"{service} is given to two operators, or twice to one; each would undo what the other does",
+            "Name it once",
+        )
+
+
+RULES = (operators_have_an_account, services_have_one_operator)
