@@ -21,6 +21,7 @@ class AwsNetworkArgs:
 class AwsNetwork(pulumi.ComponentResource):
     subnets: Mapping[str, pulumi.Output[str]]
     """By availability zone; each once its machines reach the world."""
+    vpc_id: pulumi.Output[str]
     security_group: pulumi.Output[str]
     """Lets nothing in."""
 
@@ -28,12 +29,12 @@ class AwsNetwork(pulumi.ComponentResource):
         super().__init__("keystone:components:AwsNetwork", name, None, opts)
         self._name, self._cluster = name, args.settings.cluster.name
         if args.network.cidr:
-            where = self._vpc(args.settings, args.network.cidr, args.network)
+            self.vpc_id = self._vpc(args.settings, args.network.cidr, args.network)
         else:
             assert args.network.vpc_id, "the settings want a VPC or a range for one"
-            where = pulumi.Output.from_input(args.network.vpc_id)
+            self.vpc_id = pulumi.Output.from_input(args.network.vpc_id)
             self.subnets = {zone: pulumi.Output.from_input(it) for zone, it in args.network.subnet_ids.items()}
-        self.security_group = self._security_group(where, plan.exits(args.settings))
+        self.security_group = self._security_group(self.vpc_id, plan.exits(args.settings))
         self.register_outputs({"subnets": self.subnets, "securityGroup": self.security_group})
 
     def _opts(self, *after: pulumi.Resource) -> pulumi.ResourceOptions:
@@ -61,12 +62,11 @@ class AwsNetwork(pulumi.ComponentResource):
             zone: self._nat(zone, self._subnet(zone, "public", cidr, ours.id, outside), door)
             for zone in plan.nat_zones(settings, choice)
         }
-        first = next(iter(nats.values()), None)
         tables = {zone: self._table(zone, ours.id, nat_gateway_id=nat.id) for zone, nat in nats.items()}
-        shared = next(iter(tables.values()), None)
-        assert (first is None) == (shared is None), "every NAT gateway has its table"
         self.subnets = {
-            zone: self._subnet(zone, "private", cidr, ours.id, tables.get(zone, shared) or outside) for zone in zones
+            # Where one gateway serves all, its zone is the first.
+            zone: self._subnet(zone, "private", cidr, ours.id, tables[zone if zone in tables else zones[0]])
+            for zone in zones
         }
         return ours.id
 

@@ -10,10 +10,10 @@ def secure_parameter(
     name: str,
     parameter: str,
     description: str,
+    value: pulumi.Input[str] = PLACEHOLDER,
     *,
     key_arn: pulumi.Input[str],
     parent: pulumi.Resource,
-    value: pulumi.Input[str] = PLACEHOLDER,
     version: int = 1,
 ) -> ssm.Parameter:
     """One parameter. A new value is written with a higher `version` alone: who else writes it is not fought."""

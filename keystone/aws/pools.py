@@ -7,7 +7,9 @@ from keystone.settings import NodePool, Settings, Taint
 
 POOL_LABEL = "keystone.internal/pool"
 PARAMETERS, LABELS, TAINTS, MESH = "keystone-parameters", "keystone-labels", "keystone-taints", "keystone-mesh"
-"""Words of the user data; the first three are tags of the machines too."""
+"""Words of the user data; the first is a tag of the machines too."""
+ROOT_DEVICE = "/dev/xvda"
+"""What the image calls its disk; a disk of another name would be a second one, and the first without our key."""
 UNREGISTERED = Taint.model_construct(key="karpenter.sh/unregistered", value="", effect="NoExecute")
 """Karpenter takes it away when it knows the node."""
 STARTUP = Taint.model_construct(key="node.cilium.io/agent-not-ready", value="true", effect="NoExecute")
@@ -40,12 +42,12 @@ def told(settings: Settings, name: str) -> dict[str, str]:
 
 
 def tags(settings: Settings, name: str) -> dict[str, str]:
-    """Tags of a pool's machines. Their keys hold no slash: EC2 shows such tags to no machine."""
+    """Tags of a pool's machines. Their keys hold no slash: EC2 refuses such tags where machines may see them."""
     return {
         "Name": f"{settings.cluster.name}-{name}",
         "keystone-cluster": settings.cluster.name,
         "keystone-pool": name,
-        **told(settings, name),
+        PARAMETERS: names.pool_prefix(settings, name),
     }
 
 
