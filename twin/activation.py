@@ -14,6 +14,7 @@ from keystone.agefiles import decrypt
 from keystone.errors import KeystoneError
 from twin import services, store
 from twin.files import make_link, write_file
+from twin.services.pool_keys import UNIT
 
 if TYPE_CHECKING:
     from twin.machine import Machine
@@ -126,6 +127,8 @@ class Units:
         names = {name for name in system.secrets if name.startswith(("headscale-", "mesh-tls"))}
         if unit == "headscale":
             facts = [cluster["mesh"], cluster["cluster"]["name"]]
+        elif unit == UNIT:
+            facts, names = [host["pools"], cluster["mesh"]], set()
         elif unit == "tailscaled":
             facts, names = [cluster["mesh"], host["meshName"], host["meshRoutes"]], set()
         else:

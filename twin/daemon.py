@@ -22,6 +22,8 @@ from keystone.errors import KeystoneError
 from twin import clouds, ports, processes
 from twin.control import JOIN_SECONDS, UNITS_SECONDS, ControlServer, Say
 from twin.machine import Machine
+from twin.pools import Pools
+from twin.services.kube import Kube
 from twin.site import Site
 from twin.supervisor import Supervisor
 
@@ -42,6 +44,7 @@ class Twin:
         self.site = site
         self.supervisor = Supervisor(site.logs, site.pids)
         self.machines: dict[str, Machine] = {}
+        self.pools = Pools(site, self.supervisor, self._kube)
         self._control = ControlServer(site.control_socket, self.handle)
         self._changing = asyncio.Lock()
 
@@ -54,6 +57,7 @@ class Twin:
             await self._start_clouds()
             await asyncio.gather(*(machine.power_on() for machine in self.machines.values()))
             await self._control.start()
+            self.pools.start()
         except BaseException:
             await self.stop()
             raise
@@ -63,6 +67,7 @@ class Twin:
         """Switch all machines off, the primer last, and end every process."""
         primer, _ = self.site.settings.primer
         await self._control.stop()
+        await self.pools.stop()
         await _power_off([machine for name, machine in self.machines.items() if name != primer])
         await _power_off([machine for name, machine in self.machines.items() if name == primer])
         await self.supervisor.stop()
@@ -76,6 +81,13 @@ class Twin:
         for name, spec in wanted.items():
             if name not in self.supervisor.children:
                 await self.supervisor.start(spec)
+
+    def _kube(self) -> Kube | None:
+        """An administrator's client of the cluster, which the caller closes; None while the API does not run."""
+        primer = self.machines.get(self.site.settings.primer[0])
+        unit = primer.units.services.get("k3s") if primer is not None else None
+        plane = getattr(unit, "control_plane", None)
+        return plane.client() if plane is not None and plane.running else None
 
     # --- machines ---
 
@@ -109,8 +121,11 @@ class Twin:
         site = Site.read(self.site.stack, self.site.project)
         if site is None or site.network != self.site.network:
             raise KeystoneError("twin:network", "was changed while the twin runs", "Run `python -m twin stop` first")
-        self.site = site
+        self.site = self.pools.site = site
         await self._start_clouds()
+        self.pools.start()
+        if not clouds.aws_places(site.settings):
+            await self.pools.stop()
         for name, host in site.settings.hosts.items():
             old = self.machines.get(name)
             if old is None:
@@ -175,6 +190,9 @@ class Twin:
             return self.status()
         if op == "wait":
             return await self._wait(say)
+        if op == "tailscale":
+            code, out, err = await self.pools.run(str(request.get("instance", "")), list(request.get("argv", [])))
+            return {"status": code, "stdout": out, "stderr": err}
         async with self._changing:
             if op == "reload":
                 await self._reload(say)
@@ -215,6 +233,7 @@ class Twin:
             "network": str(self.site.network),
             "pid": os.getpid(),
             "machines": listed,
+            "instances": self.pools.status(),
             "processes": {name: {"pid": pid, "memory": _memory(pid)} for name, pid in running},
             "crashes": [
                 {"name": crash.name, "when": crash.when, "how": crash.how, "lines": crash.lines}

@@ -22,10 +22,11 @@ PARAMETER = "/keystone/dev/pools/spot/mesh-key"
 IDENTITIES = Identities("11" * 32, "dev")
 
 
-def publish(cloud: AwsCloud) -> None:
+def put_issuer(cloud: AwsCloud, host: str, identities: Identities) -> None:
+    """Bucket, distribution and identity provider of an issuer."""
     s3, front, roles = cloud.client("s3"), cloud.client("cloudfront"), cloud.client("iam")
     s3.create_bucket(Bucket="documents", CreateBucketConfiguration={"LocationConstraint": REGION})
-    for path, text in issuer.documents(HOST, IDENTITIES, [1]).items():
+    for path, text in issuer.documents(host, identities, [1]).items():
         s3.put_object(Bucket="documents", Key=path, Body=text.encode())
     behavior = {"TargetOriginId": "docs", "ViewerProtocolPolicy": "https-only"}
     origin = {
@@ -35,7 +36,7 @@ def publish(cloud: AwsCloud) -> None:
     }
     config = {
         "CallerReference": "one",
-        "Aliases": {"Quantity": 1, "Items": [HOST]},
+        "Aliases": {"Quantity": 1, "Items": [host]},
         "Origins": {"Quantity": 1, "Items": [origin]},
         "DefaultCacheBehavior": behavior,
         "Comment": "",
@@ -43,7 +44,13 @@ def publish(cloud: AwsCloud) -> None:
     }
     made = front.create_distribution(DistributionConfig=config)["Distribution"]
     s3.put_bucket_policy(Bucket="documents", Policy=json.dumps(readable_by(made["ARN"])))
-    roles.create_open_id_connect_provider(Url=f"https://{HOST}", ClientIDList=[AUDIENCE])
+    roles.create_open_id_connect_provider(Url=f"https://{host}", ClientIDList=[AUDIENCE])
+
+
+def publish(cloud: AwsCloud) -> None:
+    """The issuer, and a role that a token of it gets."""
+    put_issuer(cloud, HOST, IDENTITIES)
+    roles = cloud.client("iam")
     trust = iam.web_identity_trust(PROVIDER, HOST, SUBJECT)
     roles.create_role(RoleName="pool-keys", AssumeRolePolicyDocument=trust)
     mine = f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter{PARAMETER}"

@@ -253,16 +253,7 @@ class ControlPlane:
             *("--authorization-mode=Node,RBAC", "--anonymous-auth=false", "--profiling=false"),
             *("--enable-admission-plugins=NodeRestriction", "--allow-privileged=true"),
             f"--service-cluster-ip-range={facts.service_cidr}",
-            *(f"--service-account-issuer={one}" for one in facts.issuers),
-            *(
-                # Ours is public: the same flags as nix/modules/k3s/server.nix.
-                (
-                    f"--service-account-jwks-uri={facts.issuers[0]}/openid/v1/jwks",
-                    f"--api-audiences={facts.issuers[-1]},k3s,sts.amazonaws.com",
-                )
-                if len(facts.issuers) > 1
-                else (f"--api-audiences={facts.issuers[0]},k3s",)
-            ),
+            *self._issuer_flags(),
             f"--service-account-key-file={tls / 'service.key'}",
             f"--service-account-signing-key-file={tls / 'service.key'}",
             f"--encryption-provider-config={self._cred('encryption-config')}",
@@ -277,6 +268,17 @@ class ControlPlane:
             f"--kubelet-client-certificate={tls / 'client-kube-apiserver.crt'}",
             f"--kubelet-client-key={tls / 'client-kube-apiserver.key'}",
             *(audit if facts.audit_log else []),
+        ]
+
+    def _issuer_flags(self) -> list[str]:
+        """A public issuer signs, and tokens of the cluster's own stay valid, as on a machine (nix/modules/k3s)."""
+        own, public = self.facts.issuer, self.facts.public_issuer
+        if not public:
+            return [f"--service-account-issuer={own}", f"--api-audiences={own},k3s"]
+        return [
+            *(f"--service-account-issuer={one}" for one in (public, own)),
+            f"--service-account-jwks-uri={public}/openid/v1/jwks",
+            f"--api-audiences={own},k3s,sts.amazonaws.com",
         ]
 
     def _serving(self, port: int) -> list[str]:

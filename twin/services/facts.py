@@ -37,8 +37,9 @@ class Facts:
     sans: tuple[str, ...]
     secrets_encryption: bool
     audit_log: bool
-    issuers: tuple[str, ...]
-    """Who tokens may name as their issuer; the first one signs."""
+    issuer: str
+    public_issuer: str
+    """Who signs tokens that others than the cluster check too; empty without `cluster.issuerHost`."""
     primer: str
     primer_address: str
     mesh_url: str
@@ -88,7 +89,8 @@ class Facts:
             sans=tuple(_get(facts, "cluster", "api", "sans")),
             secrets_encryption=_get(facts, "cluster", "secretsEncryption"),
             audit_log=_get(facts, "cluster", "auditLog"),
-            issuers=(*([f"https://{host_name}"] if host_name else []), f"https://kubernetes.default.svc.{domain}"),
+            issuer=f"https://kubernetes.default.svc.{domain}",
+            public_issuer=f"https://{host_name}" if host_name else "",
             primer=_get(primer, "name"),
             primer_address=_get(primer, "address"),
             mesh_url=_get(facts, "mesh", "serverUrl"),

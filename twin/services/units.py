@@ -9,6 +9,7 @@ from twin.services.facts import Facts
 from twin.services.headscale import Headscale
 from twin.services.kubelet import Kubelet
 from twin.services.layout import Layout, environment
+from twin.services.pool_keys import UNIT, PoolKeys
 from twin.services.tailscale import Tailscale
 from twin.site import Site
 from twin.supervisor import Supervisor
@@ -84,6 +85,9 @@ def build(system: InstalledSystem, site: Site, supervisor: Supervisor) -> dict[s
         kubelet = Kubelet(system, facts, supervisor.log_path(f"{system.name}-k3s"), tailscale.address)
         control_plane = ControlPlane(system, facts, supervisor) if facts.role == "primer" else None
         units["k3s"] = K3s(system, facts, kubelet, control_plane)
-    if facts.role == "primer":
-        units["headscale"] = Headscale(system, facts, site.socket("headscale"), supervisor)
+        if control_plane is not None:
+            headscale = units["headscale"] = Headscale(system, facts, site.socket("headscale"), supervisor)
+            if system.host.get("pools") and site.settings.aws is not None:
+                endpoints = {str(name): url for name, url in site.settings.aws.endpoints.items()}
+                units[UNIT] = PoolKeys(system, endpoints, headscale, control_plane.client, supervisor)
     return units

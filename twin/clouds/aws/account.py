@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -127,6 +128,8 @@ class Account:
 
     def instances(self) -> Iterator[dict[str, Any]]:
         """Every instance of every region, as the twin's machines need it."""
+        if "moto.ec2.models" not in sys.modules:
+            return  # nobody has asked for a machine, and loading EC2 takes seconds
         from moto.ec2.models import ec2_backends
 
         for region, backend in list(ec2_backends[self.number].items()):
@@ -138,7 +141,7 @@ class Account:
                         "id": one.id,
                         "state": one.state,
                         "region": region,
-                        "zone": one.placement,
+                        "zone": one.placement.zone,
                         "type": one.instance_type,
                         "privateAddress": one.private_ip,
                         "lifecycle": one.lifecycle or "on-demand",
