@@ -84,7 +84,7 @@ def metallb() -> Release:
 
 
 def traefik(settings: Settings) -> Release:
-    secure = has_certificates(settings)
+    secure, service = has_certificates(settings), _service(settings)
     listener: dict[str, Any] = {
         "port": TRAEFIK_SECURE_PORT,
         "protocol": "HTTPS",
@@ -106,7 +106,8 @@ def traefik(settings: Settings) -> Release:
         },
         "ingressRoute": {"dashboard": {"enabled": False}},
         "global": {"checkNewVersion": False, "sendAnonymousUsage": False},
-        "service": _service(settings),
+        # Of the service's type alone the chart says `spec.type`, and lets a `type` beside it pass in silence.
+        "service": {"spec": {"type": service.pop("type")}, **service},
     }
     return Release(
         name="traefik",

@@ -146,8 +146,11 @@ def test_the_gateways_service_asks_for_an_address_of_the_ingress_pool() -> None:
     }
     for provider, expected in balancers.items():
         network = {"gateway": "traefik", "loadBalancer": {"provider": provider, "pools": POOLS}}
-        assert values(settings(network=network), "traefik")["service"] == {"type": "LoadBalancer", **expected}
-    assert values(settings(network={"gateway": "traefik"}), "traefik")["service"] == {"type": "ClusterIP"}
+        service = values(settings(network=network), "traefik")["service"]
+        assert service == {"spec": {"type": "LoadBalancer"}, **expected}
+    assert values(settings(network={"gateway": "traefik"}), "traefik")["service"] == {"spec": {"type": "ClusterIP"}}
+    nginx = values(settings(network={"gateway": "nginx"}), "ingress-nginx")
+    assert nginx["controller"]["service"] == {"type": "ClusterIP"}
 
 
 def test_every_release_comes_after_what_it_needs() -> None:
