@@ -299,7 +299,11 @@ def test_7_machines_come_back_after_the_twin_has_stopped(runner: asyncio.Runner,
     [name] = stage.joined()
     runner.run(stage.pools.stop())
     assert not ready(runner.run(stage.nodes())[name])
-    stage.pools.start()
+
+    async def start() -> None:
+        stage.pools.start()
+
+    runner.run(start())
 
     async def again() -> bool:
         return stage.joined() == [name] and ready((await stage.nodes())[name])
