@@ -1,12 +1,10 @@
 """The program: from the stack file to a cluster. It composes; what is worked out is worked out in `keystone/`."""
 
-from typing import Any
-
 import pulumi
-from pulumi import ProviderResource as Provider
 
 import providers
 import versions
+from clouds import Clouds
 from components.cluster_base import ClusterBase, ClusterBaseArgs
 from components.host import Host, HostArgs
 from components.machine_command import Machine
@@ -14,10 +12,8 @@ from components.mesh_network import MeshNetwork, MeshNetworkArgs
 from components.platform import Platform, PlatformArgs
 from components.primer import Primer, PrimerArgs
 from keystone import call_stacks, facts, outputs
-from keystone.charts import observability
 from keystone.errors import KeystoneError
 from keystone.settings import Secrets, Settings, load
-from keystone.settings import Tunnel as TunnelSettings
 
 
 class Program:
@@ -55,23 +51,6 @@ class Program:
             found[name] = Host(name, self.host(name, install_after=[], system_after=[newest])).system
         return found
 
-    def tunnel(self, tunnel: TunnelSettings, platform: Platform, after: pulumi.Resource, kubernetes: Provider) -> Any:
-        """The tunnel's service tokens."""
-        from components.tunnel import Tunnel, TunnelArgs  # its SDK takes seconds to import
-
-        token = self.secrets.cloudflare_token
-        assert token is not None, "the settings want a token for a tunnel"
-        args = TunnelArgs(
-            settings=self.settings,
-            tunnel=tunnel,
-            after=after,
-            identity_provider_secret=self.secrets.identity_provider,
-            namespaces=platform.namespaces,
-            monitors=platform.releases.get(observability.STACK),
-        )
-        cloudflare = providers.cloudflare(token, tunnel)
-        return Tunnel("tunnel", args, opts=pulumi.ResourceOptions(providers=[kubernetes, cloudflare])).service_tokens
-
     def run(self) -> None:
         settings, cluster = self.settings, self.settings.cluster
         primer = self.primer()
@@ -93,8 +72,10 @@ class Program:
         platform = Platform(
             "platform", PlatformArgs(settings=settings, secrets=self.secrets, after=base.ready), opts=inside
         )
-        tokens = self.tunnel(settings.tunnel, platform, base.ready, kubernetes) if settings.tunnel else {}
-        pulumi.export("serviceTokens", pulumi.Output.secret(tokens))
+        clouds = Clouds(settings, self.secrets, base, platform, kubernetes)
+        account = clouds.account()
+        pulumi.export("serviceTokens", pulumi.Output.secret(clouds.service_tokens()))
+        pulumi.export("pipelineRoles", account.pipelines if account else {})
         for output, value in outputs.plain(settings, self.stack).items():
             pulumi.export(output, value)
         pulumi.export("kubeconfig", primer.kubeconfig)

@@ -3,7 +3,8 @@
 import pulumi
 import pulumi_kubernetes
 
-from keystone.settings import Tunnel
+from keystone.aws import services
+from keystone.settings import Aws, Tunnel
 
 
 def kubernetes(kubeconfig: pulumi.Input[str], cluster: str) -> pulumi_kubernetes.Provider:
@@ -24,3 +25,20 @@ def cloudflare(token: pulumi.Input[str], tunnel: Tunnel) -> pulumi.ProviderResou
     import pulumi_cloudflare  # takes seconds, and few stacks need it
 
     return pulumi_cloudflare.Provider("cloudflare", api_token=pulumi.Output.secret(token), base_url=tunnel.api_url)
+
+
+def aws(account: Aws, cluster: str) -> pulumi.ProviderResource:
+    """The provider of the account. It holds no key: who runs the program brings a session, or a token to get one."""
+    import pulumi_aws  # takes seconds, and few stacks need it
+
+    endpoints = services.endpoints(account)
+    return pulumi_aws.Provider(
+        "aws",
+        region=account.region,
+        # A session of another account changes nothing.
+        allowed_account_ids=[account.account_id],
+        default_tags={"tags": {services.CLUSTER_TAG: cluster}},
+        endpoints=[pulumi_aws.ProviderEndpointArgs(**endpoints)] if endpoints else None,
+        # One address has no room for a host name per bucket.
+        s3_use_path_style=True if endpoints else None,
+    )

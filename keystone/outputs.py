@@ -72,6 +72,19 @@ class Gateway(Model):
     """The `sectionName` for traffic from outside."""
 
 
+class AwsTrust(Model):
+    """What a role needs that pods of this cluster take: trust in the provider, within the boundary."""
+
+    account_id: str
+    region: str
+    issuer: str
+    """Host of the issuer, as the conditions ISSUER:sub and ISSUER:aud name it."""
+    provider_arn: str
+    """The OIDC provider."""
+    boundary_arn: str
+    """The policy that bounds every role of the cluster."""
+
+
 class Services(Model):
     """What the cluster offers to applications."""
 
@@ -83,6 +96,8 @@ class Services(Model):
     """URLs that lead into the cluster through its tunnel, by name; each asks for a login. None without a tunnel."""
     grafana_url: str | None = None
     """Where Grafana is, behind the gateway. None without the section observability."""
+    aws: AwsTrust | None = None
+    """With what roles at AWS trust service accounts of the cluster. None without the section aws."""
     dashboard_label: str
     """A ConfigMap with this label and the value "1" is a Grafana dashboard, in any namespace."""
 
@@ -110,6 +125,9 @@ class Outputs(Model):
     service_tokens: Mapping[str, ServiceToken] = Field(
         default_factory=dict, description="secret: credentials for the tunnel's logins, by name"
     )
+    pipeline_roles: Mapping[str, str] = Field(
+        default_factory=dict, description="ARNs of the AWS roles that pipelines take, by what they do: preview, up"
+    )
 
 
 def plain(settings: "Settings", stack: str, project: Path = Path()) -> dict[str, Any]:
@@ -123,6 +141,7 @@ def plain(settings: "Settings", stack: str, project: Path = Path()) -> dict[str,
         gateway=Gateway.model_construct(**gateway._asdict()) if gateway else None,
         public_urls={key: tunnel.url_of(key) for key in sorted(tunnel.hostnames)} if tunnel else None,
         grafana_url=f"https://{observability.grafana_host(settings, watched)}" if watched else None,
+        aws=_aws_trust(settings),
         dashboard_label=DASHBOARD_LABEL,
     )
     private = settings.mesh.tls == "private"
@@ -134,6 +153,21 @@ def plain(settings: "Settings", stack: str, project: Path = Path()) -> dict[str,
         "meshCa": authority.read_text(encoding="utf-8") if private and authority.exists() else "",
         "services": services.model_dump(by_alias=True, exclude_none=True),
     }
+
+
+def _aws_trust(settings: "Settings") -> AwsTrust | None:
+    from keystone.aws import names
+
+    aws = settings.aws
+    if aws is None:
+        return None
+    return AwsTrust.model_construct(
+        account_id=aws.account_id,
+        region=aws.region,
+        issuer=names.issuer_host(settings),
+        provider_arn=names.provider_arn(settings),
+        boundary_arn=names.boundary_arn(settings),
+    )
 
 
 def schema() -> dict[str, Any]:
@@ -202,6 +236,7 @@ class StackOutputs:
     versions: "pulumi.Output[Versions]"
     services: "pulumi.Output[Services]"
     service_tokens: "pulumi.Output[dict[str, ServiceToken]]"
+    pipeline_roles: "pulumi.Output[dict[str, str]]"
 
     def __init__(self, reference: Reference) -> None:
         version = reference.get_output("outputsVersion")
@@ -227,3 +262,4 @@ class StackOutputs:
             # A stack of before there were any has none.
             lambda found: {name: ServiceToken.model_validate(one) for name, one in (found or {}).items()},
         )
+        self.pipeline_roles = checked("pipelineRoles", lambda found: found or {})

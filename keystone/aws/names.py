@@ -58,6 +58,12 @@ def boundary_arn(settings: Settings) -> str:
     return aws.permissions_boundary or made
 
 
+def provider_arn(settings: Settings) -> str:
+    """The ARN of the provider by which AWS trusts the cluster."""
+    aws = chosen(settings)
+    return f"arn:{aws.partition}:iam::{aws.account_id}:oidc-provider/{issuer_host(settings)}"
+
+
 def bucket_arn(settings: Settings, what: str) -> str:
     """The ARN of a bucket of ours."""
     return f"arn:{chosen(settings).partition}:s3:::{bucket(settings, what)}"

@@ -1,0 +1,71 @@
+"""The clouds that the settings choose, each with its provider: the tunnel at Cloudflare, the account at AWS.
+
+Their SDKs take seconds to import, so a cluster without a cloud imports none.
+"""
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import pulumi
+from pulumi import ProviderResource as Provider
+
+import providers
+from components.cluster_base import ClusterBase
+from components.platform import Platform
+from keystone.charts import observability
+from keystone.settings import Secrets, Settings
+
+if TYPE_CHECKING:
+    from components.aws_account import AwsAccount
+
+
+class Clouds:
+    def __init__(
+        self, settings: Settings, secrets: Secrets, base: ClusterBase, platform: Platform, kubernetes: Provider
+    ) -> None:
+        self.settings, self.secrets = settings, secrets
+        self.base, self.platform, self.kubernetes = base, platform, kubernetes
+
+    @cached_property
+    def _cloudflare(self) -> list[Provider]:
+        """The provider of the tunnel's zone, where there is one: the issuer's name may lie in it too."""
+        if self.settings.tunnel is None:
+            return []
+        token = self.secrets.cloudflare_token
+        assert token is not None, "the settings want a token for a tunnel"
+        return [providers.cloudflare(token, self.settings.tunnel)]
+
+    def account(self) -> "AwsAccount | None":
+        """What the cluster has at AWS."""
+        aws = self.settings.aws
+        if aws is None:
+            return None
+        from components.aws_account import AwsAccount, AwsAccountArgs
+
+        args = AwsAccountArgs(
+            settings=self.settings,
+            root=self.secrets.root,
+            namespace=self.base.namespace,
+            namespaces=self.platform.namespaces,
+            releases=self.platform.releases,
+        )
+        given = [self.kubernetes, providers.aws(aws, self.settings.cluster.name), *self._cloudflare]
+        return AwsAccount("aws", args, opts=pulumi.ResourceOptions(providers=given))
+
+    def service_tokens(self) -> Any:
+        """Makes the tunnel; what programs pass its logins with."""
+        tunnel = self.settings.tunnel
+        if tunnel is None:
+            return {}
+        from components.tunnel import Tunnel, TunnelArgs
+
+        args = TunnelArgs(
+            settings=self.settings,
+            tunnel=tunnel,
+            after=self.base.ready,
+            identity_provider_secret=self.secrets.identity_provider,
+            namespaces=self.platform.namespaces,
+            monitors=self.platform.releases.get(observability.STACK),
+        )
+        given = pulumi.ResourceOptions(providers=[self.kubernetes, *self._cloudflare])
+        return Tunnel("tunnel", args, opts=given).service_tokens
