@@ -76,6 +76,7 @@ BROUGHT_UP: dict[str, Sections] = {
         "network": {"cni": "calico", "gateway": "traefik", "loadBalancer": METALLB},
         "storage": {"localPath": {}},
     },
+    "linkerd": {"network": {"serviceMesh": "linkerd"}, **CERTIFICATES},
     "longhorn": {"storage": {"longhorn": {}}, "network": {}, "observability": {}},
 }
 """The main choices, from nothing to nothing."""
@@ -98,7 +99,6 @@ PREVIEWED: dict[str, Sections] = {
         }
     },
     "cilium as mesh": {"network": {"serviceMesh": "cilium"}},
-    "linkerd": {"network": {"serviceMesh": "linkerd"}, **CERTIFICATES},
     "kubeadm": {"cluster": {"distribution": "kubeadm"}, "platform": {"certManager": {}, "metricsServer": True}},
     "argo and a repository": {
         "gitops": {"engine": "argocd", "repository": {"url": "https://git.example.org/team/cluster.git"}},
