@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from keystone.checks import network, ownership
 from keystone.checks.findings import ChecksFailed, Finding, require
@@ -16,6 +16,10 @@ from keystone.engine.state import State
 from keystone.errors import KeystoneError
 from keystone.settings import Settings, read, stackfile
 
+if TYPE_CHECKING:
+    from keystone.checks.secrets import Scanner
+
+T = TypeVar("T")
 _DEBUG = ('"severity":"debug"', '"severity": "debug"')
 _GITOPS_KINDS = ("kustomize.toolkit.fluxcd.io/", "argoproj.io/")
 
@@ -65,26 +69,39 @@ def exported(stack: str, project: Path) -> bytes:
         raise
 
 
-class _Background:
+class _Background(Generic[T]):
     """A function that runs while others do; its error comes out where its value is asked for."""
 
-    def __init__(self, function: Callable[[], bytes]) -> None:
-        self._value = b""
-        self._error: KeystoneError | None = None
+    def __init__(self, function: Callable[[], T]) -> None:
+        self._value: T | None = None
+        self._error: Exception | None = None
         self._thread = threading.Thread(target=self._run, args=(function,), daemon=True)
         self._thread.start()
 
-    def _run(self, function: Callable[[], bytes]) -> None:
+    def _run(self, function: Callable[[], T]) -> None:
         try:
             self._value = function()
-        except KeystoneError as error:
+        except Exception as error:  # it belongs to whoever asks for the value
             self._error = error
 
-    def value(self) -> bytes:
+    def value(self) -> T:
         self._thread.join()
         if self._error is not None:
             raise self._error
-        return self._value
+        return cast(T, self._value)
+
+
+def scanner_of(stack: str, project: Path) -> "Scanner":
+    """What searches for the stack's secrets. Raises KeystoneError when they cannot be decrypted."""
+    from keystone.checks.secrets import Scanner, allowances, material
+    from keystone.identities import Identities
+    from keystone.root_secret import config_secrets
+
+    settings = read(stack, project)
+    values = config_secrets(stack, project)
+    root = values.pop(f"{stackfile.NAMESPACE}:{stackfile.ROOT_SECRET}")
+    secrets = [*material.derived(settings, Identities(root, settings.cluster.name)), *material.configured(values)]
+    return Scanner(secrets, allowances(project))
 
 
 def of_secrets(
@@ -93,23 +110,18 @@ def of_secrets(
     paths: list[Path] | None = None,
     events: bytes = b"",
     state: Path | None = None,
+    scanner: "Scanner | None" = None,
 ) -> tuple[list[Finding], list[str], int]:
     """The secrets that leaked, the names of those that are too short to look for, and how many places were searched.
 
     Looks into the exported state (or `state`, a file of it), the event log, logs, facts, the git tree and `paths`.
     Raises KeystoneError when the secrets cannot be decrypted or a place cannot be read.
     """
-    from keystone.checks.secrets import Place, Scanner, allowances, material, places
-    from keystone.identities import Identities
-    from keystone.root_secret import config_secrets
+    from keystone.checks.secrets import Place, places
 
-    settings = read(stack, project)
     # Decrypting takes as long as exporting: both at once.
     export = _Background(lambda: exported(stack, project)) if state is None else None
-    values = config_secrets(stack, project)
-    root = values.pop(f"{stackfile.NAMESPACE}:{stackfile.ROOT_SECRET}")
-    secrets = [*material.derived(settings, Identities(root, settings.cluster.name)), *material.configured(values)]
-    scanner = Scanner(secrets, allowances(project))
+    scanner = scanner or scanner_of(stack, project)
     searched = [*places.usual(stack, project), *places.git_tree(project), *places.of_paths(paths or [])]
     searched += [Place("event log", events)] if events else []
     document = export.value() if export is not None else places.of_file(state).data if state is not None else b""
@@ -124,6 +136,7 @@ class Around:
         self._stack = stack
         self._project = project
         self._events: list[str] = []
+        self._early: _Background[Scanner] | None = None
         # A project without Keystone's settings (plain Pulumi) has nothing to be checked.
         file = stackfile.path_of(stack, project)
         self._ours = file.exists() and bool(stackfile.settings_of(_config(stack, project)))
@@ -132,6 +145,15 @@ class Around:
         """The network's settings. Raises ChecksFailed."""
         if self._ours:
             require("network", of_network(self._stack, self._project))
+            # The longest of the searches goes on while the engine works; what changes by then is searched again.
+            self._early = _Background(self._search_tree)
+
+    def _search_tree(self) -> "Scanner":
+        from keystone.checks.secrets import places
+
+        scanner = scanner_of(self._stack, self._project)
+        scanner.scan(places.git_tree(self._project))
+        return scanner
 
     def owned(self, held: State) -> None:
         """The owners of what the state holds. Raises ChecksFailed."""
@@ -151,9 +173,10 @@ class Around:
 
     def after(self) -> None:
         """The secrets, wherever the update may have left them. Raises ChecksFailed."""
-        if not self._ours:
+        if self._early is None:
             return
-        found, short, _ = of_secrets(self._stack, self._project, events="".join(self._events).encode())
+        events = "".join(self._events).encode()
+        found, short, _ = of_secrets(self._stack, self._project, events=events, scanner=self._early.value())
         for name in short:
             print(f"warning: check secrets: {name} is too short to be searched for", file=sys.stderr)
         require("secrets", found)

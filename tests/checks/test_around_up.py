@@ -25,7 +25,11 @@ echo "$*" >> "$FAKE/calls"
 case "$1 $2" in
 "stack export") cat "$FAKE/state.json" ;;
 "preview "*) cat "$FAKE/plan.jsonl" ;;
-"up "*) cat "$FAKE/events.jsonl"; exit "$(cat "$FAKE/status")" ;;
+"up "*)
+  [ ! -f "$FAKE/left.md" ] || cp "$FAKE/left.md" notes.md
+  cat "$FAKE/events.jsonl"
+  exit "$(cat "$FAKE/status")"
+  ;;
 *) exit 1 ;;
 esac
 """
@@ -161,7 +165,7 @@ def test_a_second_owner_in_the_projects_own_manifests_is_found(fake: Fake, capsy
     assert "[field-fight] clusters/home/shop.yaml:1: Namespace shop of Flux clusters/home" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("where", ["state", "events", "git", "logs", "facts"])
+@pytest.mark.parametrize("where", ["state", "events", "git", "git, at last", "logs", "facts"])
 def test_a_secret_that_an_update_leaves_behind_fails_it(
     where: str, fake: Fake, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -173,6 +177,10 @@ def test_a_secret_that_an_update_leaves_behind_fails_it(
     elif where == "git":
         os.system("git init -q .")
         (fake.project / "notes.md").write_text(secret)
+    elif where == "git, at last":
+        os.system("git init -q .")
+        (fake.project / "notes.md").write_text("nothing yet")
+        (fake.folder / "left.md").write_text(secret)
     else:
         file = fake.project / {"logs": ".twin/dev/logs/a.log", "facts": "nix/facts/dev/w1.json"}[where]
         file.parent.mkdir(parents=True)
