@@ -1,4 +1,7 @@
-"""Storage classes other than Ceph's: the charts of what the settings choose. One of all classes is the default one."""
+"""Storage classes other than Ceph's: the charts of what the settings choose. One of all classes is the default one.
+
+Drivers whose roles we make come with these (components/aws_operators.py).
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,6 +27,11 @@ class StorageClasses(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: StorageClassesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("keystone:components:StorageClasses", name, None, opts)
-        ours = [args.releases[r.name] for r in storage.releases(args.settings) if r.namespace != CEPH]
+        elsewhere = storage.with_roles(args.settings)
+        ours = [
+            args.releases[release.name]
+            for release in storage.releases(args.settings)
+            if release.namespace != CEPH and release.name not in elsewhere
+        ]
         self.releases = install(ours, args.settings.gitops, args.namespaces, parent=self, after={})
         self.register_outputs({"default": args.settings.storage.default_class if args.settings.storage else None})

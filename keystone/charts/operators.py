@@ -130,7 +130,7 @@ def provider(service: AwsService, role_arn: Any) -> Iterator[Thing]:
         kind="ManagedResourceActivationPolicy",
         name=name,
         after=CROSSPLANE,
-        spec={"activate": [*kinds, "clusterproviderconfigs.aws.m.upbound.io", "providerconfigs.aws.m.upbound.io"]},
+        spec={"activate": kinds},
     )
     yield runtime(name, {"metadata": {"name": name, "annotations": {ROLE_ANNOTATION: role_arn}}})
     yield package(name, f"{REGISTRY}/{name}:v{versions.CROSSPLANE_AWS}")

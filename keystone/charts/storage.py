@@ -4,10 +4,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import versions
+from keystone.aws import drivers
 from keystone.charts import ceph
 from keystone.charts.release import Release
 from keystone.settings import Settings, Storage
 
+EBS, EFS = "aws-ebs-csi-driver", "aws-efs-csi-driver"
 EBS_NODES = {"keystone.internal/cloud": "aws"}
 """Nodes in AWS; their kubelets set this label. Elsewhere the drivers would crash for want of an instance."""
 
@@ -25,7 +27,7 @@ def releases(settings: Settings) -> Iterator[Release]:
     if storage.openebs:
         yield openebs(storage)
     if storage.ebs:
-        yield ebs(storage)
+        yield ebs(settings, storage)
     if storage.efs:
         yield efs(storage)
     if storage.proxmox:
@@ -113,47 +115,64 @@ def openebs(storage: Storage) -> Release:
     )
 
 
-def ebs(storage: Storage) -> Release:
+def with_roles(settings: Settings) -> tuple[str, ...]:
+    """The drivers whose roles we make: they are installed where those are, and not with the other storage."""
+    storage = settings.storage
+    if storage is None or settings.aws is None:
+        return ()
+    ebs, efs = storage.ebs, storage.efs
+    return (*((EBS,) if ebs and not ebs.complete else ()), *((EFS,) if efs and not efs.role_arn else ()))
+
+
+def ebs(settings: Settings, storage: Storage) -> Release:
     choice = storage.ebs
     assert choice
+    region = choice.region or (settings.aws.region if settings.aws else "")
     return Release(
-        name="aws-ebs-csi-driver",
+        name=EBS,
         chart="aws-ebs-csi-driver",
         repository="https://kubernetes-sigs.github.io/aws-ebs-csi-driver",
         version=versions.EBS_CSI_CHART,
         namespace="kube-system",
         values={
-            "controller": {
-                "region": choice.region,
-                "serviceAccount": {"annotations": {"eks.amazonaws.com/role-arn": choice.role_arn}},
-            },
             "node": {"nodeSelector": EBS_NODES, "kubeletPath": "/var/lib/kubelet"},
-            "storageClasses": [
-                {
-                    "name": "ebs-gp3",
-                    "annotations": _default(storage.default_class == "ebs-gp3"),
-                    "volumeBindingMode": "WaitForFirstConsumer",
-                    "allowVolumeExpansion": True,
-                    "parameters": {"type": "gp3", "encrypted": "true", "kmsKeyId": choice.kms_key_arn},
-                }
-            ],
+            **ebs_values(settings, storage, region, choice.role_arn, choice.kms_key_arn),
         },
     )
+
+
+def ebs_values(settings: Settings, storage: Storage, region: str, role_arn: Any, kms_key_arn: Any) -> dict[str, Any]:
+    """The values with a role and a key in them, which may be made while the program runs."""
+    return {
+        "controller": {
+            "region": region,
+            "serviceAccount": {"annotations": {"eks.amazonaws.com/role-arn": role_arn}},
+            # By it the driver's role knows what is this cluster's.
+            "extraVolumeTags": {drivers.CLUSTER_TAG: settings.cluster.name},
+        },
+        "storageClasses": [
+            {
+                "name": "ebs-gp3",
+                "annotations": _default(storage.default_class == "ebs-gp3"),
+                "volumeBindingMode": "WaitForFirstConsumer",
+                "allowVolumeExpansion": True,
+                "parameters": {"type": "gp3", "encrypted": "true", "kmsKeyId": kms_key_arn},
+            }
+        ],
+    }
 
 
 def efs(storage: Storage) -> Release:
     choice = storage.efs
     assert choice
-    annotations = {"annotations": {"eks.amazonaws.com/role-arn": choice.role_arn}}
     return Release(
-        name="aws-efs-csi-driver",
+        name=EFS,
         chart="aws-efs-csi-driver",
         repository="https://kubernetes-sigs.github.io/aws-efs-csi-driver/",
         version=versions.EFS_CSI_CHART,
         namespace="kube-system",
         values={
-            "controller": {"serviceAccount": annotations},
-            "node": {"serviceAccount": annotations, "nodeSelector": EBS_NODES},
+            **efs_values(choice.role_arn),
             "storageClasses": [
                 {
                     "name": "efs",
@@ -169,6 +188,12 @@ def efs(storage: Storage) -> Release:
             ],
         },
     )
+
+
+def efs_values(role_arn: Any) -> dict[str, Any]:
+    """The values with a role in them. Its nodes mount with it and make nothing."""
+    account = {"serviceAccount": {"annotations": {"eks.amazonaws.com/role-arn": role_arn}}}
+    return {"controller": account, "node": {"nodeSelector": EBS_NODES}}
 
 
 def proxmox(storage: Storage) -> Release:

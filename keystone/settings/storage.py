@@ -72,17 +72,28 @@ class OpenEbs(Model):
 
 
 class Ebs(Model):
-    """EBS volumes for nodes in AWS: gp3, encrypted."""
+    """EBS volumes for nodes in AWS: gp3, encrypted. With the section `aws` all of it may be left out."""
 
-    role_arn: Arn = Field(description="role that the driver takes by web identity")
-    kms_key_arn: Arn = Field(description="KMS key of the volumes")
-    region: Annotated[StrictStr, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")] = Field(description="region of the nodes")
+    role_arn: Arn | None = Field(
+        default=None, description="role that the driver takes by web identity; left out: one is made"
+    )
+    kms_key_arn: Arn | None = Field(default=None, description="KMS key of the volumes; left out: the cluster's own")
+    region: Annotated[StrictStr, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")] | None = Field(
+        default=None, description="region of the nodes; left out: that of aws"
+    )
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing of it has to be made or looked up."""
+        return bool(self.role_arn and self.kms_key_arn and self.region)
 
 
 class Efs(Model):
     """An EFS file system for nodes in AWS, encrypted on the way."""
 
-    role_arn: Arn = Field(description="role that the driver takes by web identity")
+    role_arn: Arn | None = Field(
+        default=None, description="role that the driver takes by web identity; left out: one is made"
+    )
     file_system_id: Annotated[StrictStr, Field(pattern=r"^fs-[0-9a-f]+$")] = Field(description="the file system")
 
 

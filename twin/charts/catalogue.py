@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from twin.charts import rendered
@@ -59,7 +59,47 @@ LINKERD = (
     *_kinds("workload.linkerd.io", "v1beta1", "ExternalWorkload"),
 )
 
+# Nor are those of AWS' controllers, of Crossplane and of its providers, which bring their kinds as they are installed.
+ACK = {
+    "ec2": ("InternetGateway", "NATGateway", "RouteTable", "SecurityGroup", "Subnet", "VPC"),
+    "eks": ("Addon", "Cluster", "Nodegroup"),
+    "iam": ("InstanceProfile", "Role"),
+    "rds": ("DBCluster", "DBInstance", "DBParameterGroup", "DBSubnetGroup"),
+    "s3": ("Bucket",),
+}
+ACK_CHARTS = {
+    f"{service}-chart": Chart(
+        permissive=_kinds(f"{service}.services.k8s.aws", "v1alpha1", *kinds), workloads=(f"ack-{service}",)
+    )
+    for service, kinds in ACK.items()
+}
+POLICY = Permissive("iam.services.k8s.aws", "v1alpha1", "Policy", "policies")
+ACK_CHARTS["iam-chart"] = replace(ACK_CHARTS["iam-chart"], permissive=(*ACK_CHARTS["iam-chart"].permissive, POLICY))
+CROSSPLANE = (
+    *(
+        Permissive("pkg.crossplane.io", version, kind, f"{kind.lower()}s", namespaced=False)
+        for version, kind in (("v1", "Provider"), ("v1beta1", "DeploymentRuntimeConfig"))
+    ),
+    Permissive(
+        "apiextensions.crossplane.io",
+        "v1alpha1",
+        "ManagedResourceActivationPolicy",
+        "managedresourceactivationpolicies",
+        namespaced=False,
+    ),
+    *(
+        Permissive(
+            f"{cloud}.m.upbound.io", "v1beta1", "ClusterProviderConfig", "clusterproviderconfigs", namespaced=False
+        )
+        for cloud in ("aws", "azure", "gcp")
+    ),
+    *_kinds("compute.gcp.m.upbound.io", "v1beta1", "InstanceTemplate", "InstanceGroupManager"),
+    *_kinds("compute.azure.m.upbound.io", "v1beta1", "LinuxVirtualMachineScaleSet"),
+)
+
 CHARTS: dict[str, Chart] = {
+    **ACK_CHARTS,
+    "crossplane": Chart(permissive=CROSSPLANE, workloads=("crossplane", "crossplane-rbac-manager")),
     "alloy": Chart(permissive=_kinds("monitoring.grafana.com", "v1alpha2", "PodLogs"), daemons=("alloy",)),
     "argo-cd": Chart(
         sources=(Source("github.com/argoproj/argo-cd/v3", "manifests/crds/*.yaml"),),

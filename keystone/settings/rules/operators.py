@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from keystone.settings.aws import Aws
 from keystone.settings.faults import Fault
 from keystone.settings.operators import Operators
+from keystone.settings.storage import Storage
 
 
 def operators_have_an_account(operators: Operators | None, aws: Aws | None) -> Iterator[Fault]:
@@ -26,4 +27,13 @@ def services_have_one_operator(operators: Operators | None) -> Iterator[Fault]:
         )
 
 
-RULES = (operators_have_an_account, services_have_one_operator)
+def drivers_have_roles(storage: Storage | None, aws: Aws | None) -> Iterator[Fault]:
+    if storage is None or aws is not None:
+        return
+    if storage.ebs and not storage.ebs.complete:
+        yield Fault("storage.ebs", "lacks what there is no section aws to make", "Give roleArn, kmsKeyArn and region")
+    if storage.efs and not storage.efs.role_arn:
+        yield Fault("storage.efs.roleArn", "is missing, and there is no section aws to make it", "Give it, or add aws")
+
+
+RULES = (operators_have_an_account, services_have_one_operator, drivers_have_roles)
