@@ -21,6 +21,7 @@ from typing import IO
 
 from keystone.engine import policies, process, reach, state
 from keystone.engine.events import Reporter
+from keystone.engine.interruption import Interruptions
 from keystone.errors import KeystoneError
 
 # Seconds. An update installs machines; a preview only asks.
@@ -194,6 +195,7 @@ def _drive(run: Run, reporter: Reporter) -> tuple[int, str]:
         assert engine.stdout
         assert engine.stderr
         events: queue.Queue[str | None] = queue.Queue()
+        lost = Interruptions()
         said: list[str] = []
         readers = [
             threading.Thread(target=_lines, args=(engine.stdout, events), daemon=True),
@@ -202,12 +204,14 @@ def _drive(run: Run, reporter: Reporter) -> tuple[int, str]:
         for reader in readers:
             reader.start()
         try:
-            stopped = _watch(run, reporter, engine, events, said, caught)
+            stopped = _watch(run, reporter, engine, events, said, caught, lost)
         finally:
             if engine.poll() is None:
                 _kill(engine)
             state.end_session(engine.pid, reporter.line)
         readers[1].join(timeout=5)
+    if run.verb == "up":
+        lost.look(run.stack, run.project, reporter.line)
     if stopped:
         raise stopped
     return engine.returncode, "".join(said)
@@ -226,6 +230,7 @@ def _watch(
     events: "queue.Queue[str | None]",
     said: list[str],
     caught: list[int],
+    lost: Interruptions,
 ) -> KeystoneError | None:
     """Feed the reporter until the engine ends. Returns the error to raise when a person or the clock stopped it."""
     deadline = time.monotonic() + run.seconds
@@ -240,7 +245,7 @@ def _watch(
             engine.wait(timeout=60)
             return reason
         if line.strip():
-            _feed(line, reporter, said)
+            _feed(line, reporter, said, lost)
             if run.heard is not None:
                 run.heard(line)
         reporter.tick()
@@ -264,7 +269,7 @@ def _watch(
         deadline = time.monotonic() + CANCEL_SECONDS
 
 
-def _feed(line: str, reporter: Reporter, said: list[str]) -> None:
+def _feed(line: str, reporter: Reporter, said: list[str], lost: Interruptions) -> None:
     try:
         event = json.loads(line)
     except ValueError:
@@ -272,3 +277,4 @@ def _feed(line: str, reporter: Reporter, said: list[str]) -> None:
         return
     if isinstance(event, dict):
         reporter.take(event)
+        lost.take(event)

@@ -201,63 +201,74 @@ def settle(
     pending = _deployment(document or {}).get("pending_operations") or []
     if document is None or not pending:
         return
-    before = json.dumps(document)
-    found = _found(stack, project, pending, say, known)
-    adopted = [one["resource"] for one in pending if one["resource"]["urn"] in found]
-    again = [one for one in pending if one["resource"]["urn"] not in found]
-    document["deployment"]["pending_operations"] = []
-    # Until they are read, their outputs are what was asked for.
-    document["deployment"]["resources"] += [
-        {**one, "id": found[one["urn"]], "outputs": one.get("inputs", {})} for one in adopted
-    ]
-    process.quick(["stack", "import", "--stack", stack], project, given=json.dumps(document))
-    if adopted:
-        try:
-            targets = [word for one in adopted for word in ("--target", one["urn"])]
-            words = ["refresh", "--stack", stack, "--yes", "--skip-preview", *targets]
-            process.quick(words, project, limit=REFRESH_SECONDS)
-        except KeystoneError:
-            process.quick(["stack", "import", "--stack", stack], project, given=before)
-            raise
-        say(f"The last update was interrupted; found what it had made: {', '.join(_name(one) for one in adopted)}")
-    if again:
-        names = ", ".join(f"{_name(one['resource'])} ({one['type']})" for one in again)
-        say(f"The last update was interrupted; doing again: {names}")
-
-
-def _name(resource: dict[str, Any]) -> str:
-    return resource["urn"].rsplit("::", 1)[-1]
-
-
-def _found(
-    stack: str, project: Path, pending: list[dict[str, Any]], say: Callable[[str], None], known: Mapping[str, str]
-) -> dict[str, str]:
-    """The ids of what interrupted creates may have made, by URN."""
     doubtful = [
         one["resource"]
         for one in pending
         if one["type"] == "creating" and not adoption.repeatable(one["resource"]["type"])
     ]
     found = {one["urn"]: known[one["urn"]] for one in doubtful if one["urn"] in known}
-    if len(found) == len(doubtful):
-        return found
-    # In memory only: the look-up needs the provider's credentials.
+    for wanted in asked_for(stack, project, [one for one in doubtful if one["urn"] not in found]):
+        if identity := adoption.find(wanted, say):
+            found[wanted.urn] = identity
+    document["deployment"]["pending_operations"] = []
+    take_in(stack, project, document, {one["urn"]: one for one in doubtful}, found, say)
+    again = [one for one in pending if one["resource"]["urn"] not in found]
+    if again:
+        names = ", ".join(f"{_name(one['resource'])} ({one['type']})" for one in again)
+        say(f"The last update was interrupted; doing again: {names}")
+
+
+def take_in(
+    stack: str,
+    project: Path,
+    document: dict[str, Any] | None,
+    resources: Mapping[str, dict[str, Any]],
+    found: Mapping[str, str],
+    say: Callable[[str], None],
+) -> None:
+    """Write the state, with what was found added: `found` are the ids by URN. What is there is then read into it.
+
+    Raises KeystoneError when it cannot be read; it is in the state all the same, since it exists.
+    """
+    if document is None:
+        document = json.loads(process.quick(["stack", "export", "--stack", stack], project))
+    # Until they are read, their outputs are what was asked for.
+    added = [{**resources[urn], "id": identity, "outputs": resources[urn]["inputs"]} for urn, identity in found.items()]
+    document["deployment"]["resources"] += added
+    process.quick(["stack", "import", "--stack", stack], project, given=json.dumps(document))
+    if not added:
+        return
+    targets = [word for urn in found for word in ("--target", urn)]
+    words = ["refresh", "--stack", stack, "--yes", "--skip-preview", *targets]
+    try:
+        process.quick(words, project, limit=REFRESH_SECONDS)
+    except KeystoneError as error:
+        raise KeystoneError(error.place, error.problem, "Mend that, then type `keystone refresh`") from None
+    kept = {one["urn"] for one in load(stack, project, create=False).resources}
+    there = ", ".join(_name(resources[urn]) for urn in found if urn in kept) or "nothing"
+    say(f"The update was interrupted; found what it had made: {there}")
+
+
+def _name(resource: dict[str, Any]) -> str:
+    return resource["urn"].rsplit("::", 1)[-1]
+
+
+def asked_for(stack: str, project: Path, resources: list[dict[str, Any]]) -> list[adoption.Pending]:
+    """Interrupted creates with their inputs and those of their providers, in plain: in memory only."""
+    if not resources:
+        return []
     plain = _deployment(json.loads(process.quick(["stack", "export", "--stack", stack, "--show-secrets"], project)))
     held = {f"{one['urn']}::{one.get('id', '')}": one for one in plain.get("resources") or []}
-    for operation in plain.get("pending_operations") or []:
-        resource = operation["resource"]
-        if resource["urn"] not in {one["urn"] for one in doubtful} - found.keys():
-            continue
-        provider = held.get(resource.get("provider", ""), {})
-        wanted = adoption.Pending(
-            urn=resource["urn"],
-            kind=resource["type"],
-            inputs=_revealed(resource.get("inputs") or {}),
-            provider=_revealed(provider.get("inputs") or {}),
+    pending = {one["resource"]["urn"]: one["resource"] for one in plain.get("pending_operations") or []}
+    return [
+        adoption.Pending(
+            urn=one["urn"],
+            kind=one["type"],
+            inputs=_revealed(pending.get(one["urn"], one).get("inputs") or {}),
+            provider=_revealed(held.get(one.get("provider", ""), {}).get("inputs") or {}),
         )
-        if identity := adoption.find(wanted, say):
-            found[resource["urn"]] = identity
-    return found
+        for one in resources
+    ]
 
 
 def _revealed(value: Any) -> Any:
