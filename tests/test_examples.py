@@ -1,6 +1,6 @@
 """Each stack file under examples/ as a user takes it: copied into the project, rendered, previewed under the pack.
 
-The real engine judges the unchanged program; nothing is reached but doubles of the clouds, which a preview asks too.
+The real engine judges the unchanged program. A first preview reaches no machine and no cloud.
 """
 
 import os
