@@ -233,6 +233,7 @@ def take_in(
     if document is None:
         document = json.loads(process.quick(["stack", "export", "--stack", stack], project))
     # Until they are read, their outputs are what was asked for.
+    assert document is not None
     added = [{**resources[urn], "id": identity, "outputs": resources[urn]["inputs"]} for urn, identity in found.items()]
     document["deployment"]["resources"] += added
     process.quick(["stack", "import", "--stack", stack], project, given=json.dumps(document))
