@@ -12,7 +12,8 @@ from pulumi import ProviderResource as Provider
 import providers
 from components.cluster_base import ClusterBase
 from components.platform import Platform
-from keystone.charts import observability
+from keystone import charts
+from keystone.charts import ceph, observability, storage
 from keystone.settings import Secrets, Settings
 
 if TYPE_CHECKING:
@@ -50,7 +51,45 @@ class Clouds:
             releases=self.platform.releases,
         )
         given = [self.kubernetes, providers.aws(aws, self.settings.cluster.name), *self._cloudflare]
-        return AwsAccount("aws", args, opts=pulumi.ResourceOptions(providers=given))
+        inside = pulumi.ResourceOptions(providers=given)
+        account = AwsAccount("aws", args, opts=inside)
+        self._operators(account, inside)
+        self._backup(account, inside)
+        return account
+
+    def _operators(self, account: "AwsAccount", inside: pulumi.ResourceOptions) -> None:
+        """What in the cluster makes things at AWS, where something is chosen that does."""
+        if not (self.settings.operators or storage.with_roles(self.settings)):
+            return
+        from components.aws_operators import AwsOperators, AwsOperatorsArgs
+
+        args = AwsOperatorsArgs(
+            settings=self.settings,
+            releases=charts.releases(self.settings),
+            namespaces=self.platform.namespaces,
+            identity=account.trust,
+            key_arn=account.key_arn,
+            webhook=account.webhook,
+        )
+        AwsOperators("operators", args, opts=inside)
+
+    def _backup(self, account: "AwsAccount", inside: pulumi.ResourceOptions) -> None:
+        """Copies off the site."""
+        backup = self.settings.backup
+        if backup is None:
+            return
+        from components.backup import Backup, BackupArgs
+
+        args = BackupArgs(
+            settings=self.settings,
+            backup=backup,
+            stack=pulumi.get_stack(),
+            identity=account.trust,
+            root=self.secrets.root,
+            after=self.base.ready,
+            object_store=self.platform.releases.get(ceph.CLUSTER),
+        )
+        Backup("backup", args, opts=inside)
 
     def service_tokens(self) -> Any:
         """Makes the tunnel; what programs pass its logins with."""
