@@ -26,6 +26,7 @@ import psutil
 import pytest
 import yaml
 
+from tests.processes import end_tree
 from twin import plugins
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -169,18 +170,22 @@ class Engine:
         return [str(self.pulumi), *words, "--non-interactive"]
 
     def pulumi_command(self, *words: str, timeout: float = RUN_SECONDS) -> Run:
-        """Any command of the engine, standard input closed. A run over `timeout` seconds is killed and raises."""
-        done = subprocess.run(
+        """Any command of the engine, standard input closed. A run over `timeout` seconds is ended and raises."""
+        running = subprocess.Popen(
             self.arguments(*words),
             cwd=self.workdir,
             env=self.environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=timeout,
-            check=False,
         )
-        return Run(done.returncode, done.stdout.decode("utf-8", "replace"))
+        with running:
+            try:
+                said, _ = running.communicate(timeout=timeout)
+            except BaseException:
+                end_tree(running.pid)  # plugins and the program outlive an engine that is killed alone
+                raise
+        return Run(running.returncode, said.decode("utf-8", "replace"))
 
     def up(self, *words: str, timeout: float = RUN_SECONDS) -> Run:
         """`pulumi up`."""
@@ -271,7 +276,7 @@ class Background:
         try:
             code = self.process.wait(timeout)
         except subprocess.TimeoutExpired:
-            self.process.kill()
+            end_tree(self.process.pid)
             self.process.wait()
             raise
         for left in self._left:

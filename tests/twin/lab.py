@@ -6,19 +6,18 @@ import asyncio
 import os
 import shlex
 import sys
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import asyncssh
-import psutil
 import yaml
 
 from keystone import agefiles, facts
 from keystone.errors import KeystoneError
 from keystone.identities import Identities
 from tests import networks
+from tests.processes import end_tree
 from twin import nixbuild, services
 from twin.machine import Machine, Result
 from twin.services import InstalledSystem
@@ -31,7 +30,6 @@ NETWORK = networks.fresh()
 PORT = 2222
 FEATURES = ("--extra-experimental-features", "nix-command flakes")
 DISK_KEY = "/run/keystone/disk.key"
-END_SECONDS = 15.0
 DISK = "/dev/disk/by-id/virtio-{}-system"
 
 
@@ -75,27 +73,6 @@ class Pretended:
             "sys.exit(int(args[args.index('--status') + 1]) if '--status' in args else 0)"
         )
         return [sys.executable, "-c", script, *argv], {"PATH": os.environ["PATH"]}
-
-
-def end_tree(pid: int) -> None:
-    """End a program and all that it has started, in whatever session: first as a person does, then by force.
-
-    A program that is killed at once cannot end its own children, and those that lead a session are found by nothing
-    but their parent.
-    """
-    try:
-        first = psutil.Process(pid)
-        tree = [first, *first.children(recursive=True)]
-        first.terminate()
-        with suppress(psutil.TimeoutExpired):
-            first.wait(END_SECONDS)
-    except psutil.NoSuchProcess:
-        return
-    _, left = psutil.wait_procs(tree, timeout=0)
-    for one in left:
-        with suppress(psutil.NoSuchProcess):
-            one.kill()
-    psutil.wait_procs(left, timeout=END_SECONDS)
 
 
 @dataclass

@@ -67,7 +67,7 @@ class Scanner:
         self._digests = {one.name: hashlib.sha256(one.forms[0]).hexdigest() for one in secrets if one.forms}
         self._needles = Needles(secrets)
         self._allowed = tuple(allowed)
-        self._known: dict[tuple[str, bytes], list[Finding]] = {}
+        self._known: dict[tuple[str, bool, bytes], list[Finding]] = {}
 
     def scan(self, found: Iterable[Place]) -> list[Finding]:
         """Every secret and every credential in the places, sorted; each secret once per place.
@@ -77,7 +77,7 @@ class Scanner:
         return sorted({finding for place in found for finding in self._once(place)})
 
     def _once(self, place: Place) -> list[Finding]:
-        key = (place.name, hashlib.sha256(place.data).digest())
+        key = (place.name, place.listed, hashlib.sha256(place.data).digest())
         if key not in self._known:
             self._known[key] = list(self._in(place))
         return self._known[key]
