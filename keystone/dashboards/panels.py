@@ -6,8 +6,6 @@ from typing import Literal
 
 from grafana_foundation_sdk.builders import dashboard, loki, prometheus, stat, timeseries
 from grafana_foundation_sdk.builders import logs as logs_panel
-from grafana_foundation_sdk.builders.common import VizLegendOptions
-from grafana_foundation_sdk.models.common import LegendDisplayMode, LegendPlacement
 from grafana_foundation_sdk.models.dashboard import (
     DashboardCursorSync,
     DashboardLinkType,
@@ -151,8 +149,7 @@ def _lines(panel: Lines) -> timeseries.Panel:
         )
     if panel.top is not None:
         made = made.max(panel.top)
-    legend = VizLegendOptions().display_mode(LegendDisplayMode.LIST).placement(LegendPlacement.BOTTOM).show_legend(True)
-    return made.min(0).fill_opacity(10).legend(legend)
+    return made.min(0).fill_opacity(10)
 
 
 def _logs(panel: Logs) -> logs_panel.Panel:
