@@ -32,7 +32,7 @@ class AwsBucket(pulumi.ComponentResource):
         super().__init__("keystone:components:AwsBucket", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         bucket = s3.Bucket(
-            name,
+            f"{name}-bucket",
             bucket=names.bucket(args.settings, args.what),
             opts=pulumi.ResourceOptions(parent=self, protect=args.settings.protect_hosts),
         )

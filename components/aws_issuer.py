@@ -35,7 +35,7 @@ class AwsIssuer(pulumi.ComponentResource):
         settings, host = args.settings, names.issuer_host(args.settings)
         distribution = self._distribution(name, settings, self._certificate(name, settings))
         bucket = AwsBucket(
-            name,
+            f"{name}-documents",
             AwsBucketArgs(
                 settings=settings,
                 what=BUCKET,

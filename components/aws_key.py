@@ -23,7 +23,7 @@ class AwsKey(pulumi.ComponentResource):
         super().__init__("keystone:components:AwsKey", name, None, opts)
         settings = args.settings
         key = kms.Key(
-            name,
+            f"{name}-cmk",
             description=f"Keystone cluster {settings.cluster.name}",
             enable_key_rotation=True,
             policy=iam.document(rights.key_policy(settings)),

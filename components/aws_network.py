@@ -45,7 +45,7 @@ class AwsNetwork(pulumi.ComponentResource):
 
     def _vpc(self, settings: Settings, cidr: IPv4Network, choice: Choice) -> pulumi.Output[str]:
         ours = ec2.Vpc(
-            self._name,
+            f"{self._name}-vpc",
             cidr_block=str(cidr),
             enable_dns_support=True,
             enable_dns_hostnames=True,

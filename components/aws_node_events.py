@@ -29,7 +29,7 @@ class AwsNodeEvents(pulumi.ComponentResource):
         child = pulumi.ResourceOptions(parent=self)
         settings, handler = args.settings, args.handler
         queue = sqs.Queue(
-            name,
+            f"{name}-queue",
             name=events.queue_name(settings, handler),
             message_retention_seconds=events.RETENTION_SECONDS,
             kms_master_key_id=args.key_arn,

@@ -19,6 +19,11 @@ KARPENTER: dict[str, Any] = {**POOL, "scaler": "karpenter", "min": 0}
 
 def site(*, tunnel: bool = False, **aws: Any) -> Settings:
     """A Primer and two workers, and an account with one pool unless `nodePools` says otherwise."""
+    return parse(document_of(tunnel=tunnel, **aws))
+
+
+def document_of(*, tunnel: bool = False, **aws: Any) -> dict[str, Any]:
+    """The same as a document."""
     base = document()
     base["cluster"]["issuerHost"] = "oidc.example.org"
     base["cluster"]["api"]["sans"].append("primer.mesh.keystone.test")
@@ -43,4 +48,4 @@ def site(*, tunnel: bool = False, **aws: Any) -> Settings:
         "nodePools": {"spot": POOL},
         **aws,
     }
-    return parse({**base, "aws": section})
+    return {**base, "aws": section}

@@ -35,4 +35,4 @@ def test_the_bucket_is_read_by_the_distribution_alone_and_over_tls(deploy: Deplo
 
 def test_documents_come_when_the_bucket_is_closed(deploy: Deploy) -> None:
     [one, _] = deploy(the_identity(site())).of(s3.BucketObjectv2)
-    assert {"identity-issuer-policy", "identity-issuer-block", "identity-issuer-encryption"} <= one.dependencies
+    assert {"identity-issuer-documents-policy", "identity-issuer-documents-block", "identity-issuer-documents-encryption"} <= one.dependencies

@@ -18,6 +18,6 @@ pytestmark = [pytest.mark.usefixtures("account"), pytest.mark.filterwarnings("ig
 def test_aws_controller_is_told_where_the_cluster_is_and_asks_no_metadata(deploy: Deploy) -> None:
     config = deploy(the_account(site())).named("aws-nodes-config").inputs["data"]["cloud.conf"]
     assert config == (
-        "[Global]\nZone=eu-central-1a\nVPC=aws-network-id\nSubnetID=aws-network-private-eu-central-1a-id\n"
+        "[Global]\nZone=eu-central-1a\nVPC=aws-network-vpc-id\nSubnetID=aws-network-private-eu-central-1a-id\n"
         "KubernetesClusterID=site\n"
     )

@@ -1,0 +1,90 @@
+"""The AWS account made by the real engine: up, nothing to do, changes in place, rotation, destroy, nothing left."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from keystone import issuer
+from keystone.identities import Identities
+from tests.aws.sites import KARPENTER, POOL
+from tests.clouds.account_stage import AccountStage
+from tests.clouds.aws import REGION, AwsCloud, running
+from tests.recording import ROOT_SECRET
+
+pytestmark = [pytest.mark.twin, pytest.mark.timeout(1500)]
+CI = {"repository": "team/cluster", "environments": {"site": "up", "site-preview": "preview"}}
+BUCKET = f"keystone-site-issuer-210987654321-{REGION}"
+
+
+@pytest.fixture
+def cloud() -> Iterator[AwsCloud]:
+    with running() as one:
+        yield one
+
+
+@pytest.fixture
+def stage(tmp_path: Path, cloud: AwsCloud) -> AccountStage:
+    return AccountStage(tmp_path, cloud)
+
+
+def published(cloud: AwsCloud) -> list[dict[str, Any]]:
+    return json.loads(cloud.client("s3").get_object(Bucket=BUCKET, Key=issuer.KEYS)["Body"].read())["keys"]
+
+
+def group(cloud: AwsCloud, name: str = "site-spot") -> dict[str, Any]:
+    [found] = cloud.client("autoscaling").describe_auto_scaling_groups(AutoScalingGroupNames=[name])[
+        "AutoScalingGroups"
+    ]
+    return found
+
+
+def test_the_account_lives_through_its_life(stage: AccountStage, cloud: AwsCloud) -> None:
+    stage.set(ci=CI, nodePools={"spot": POOL, "batch": KARPENTER})
+    made = stage.up()
+    assert made.ok, made.output
+    assert set(stage.outputs()["pipelineRoles"]) == {"preview", "up"}
+    assert len(published(cloud)) == 1
+    assert (group(cloud)["MinSize"], group(cloud)["MaxSize"], len(group(cloud)["Instances"])) == (1, 3, 1)
+
+    # The token is where machines read it, and nowhere in what the engine keeps.
+    token = Identities(ROOT_SECRET, "site").agent_token()
+    parameter = cloud.client("ssm").get_parameter(Name="/keystone/site/pools/spot/agent-token", WithDecryption=True)
+    assert parameter["Parameter"]["Value"] == token
+    for secret in (token, token.rpartition(":")[2], ROOT_SECRET):
+        assert secret not in stage.texts()
+
+    again = stage.up()
+    assert again.ok, again.output
+    assert again.changes == {}
+
+    # What the Primer's timer and the autoscaler do is not fought over.
+    key = cloud.client("ssm").get_parameter(Name="/keystone/site/pools/spot/mesh-key")["Parameter"]
+    cloud.client("ssm").put_parameter(Name=key["Name"], Value="minted", Type="SecureString", Overwrite=True)
+    cloud.client("autoscaling").set_desired_capacity(AutoScalingGroupName="site-spot", DesiredCapacity=2)
+    assert stage.up().changes == {}
+    assert group(cloud)["DesiredCapacity"] == 2
+
+    stage.set(ci=CI, nodePools={"spot": {**POOL, "min": 2, "max": 5}, "batch": KARPENTER})
+    grown = stage.up()
+    assert grown.changes == {"pool-spot-group": ["update"]}, grown.output
+    assert (group(cloud)["MinSize"], group(cloud)["MaxSize"]) == (2, 5)
+
+    stage.set(ci=CI, nodePools={"spot": {**POOL, "min": 2, "max": 5}}, publishedKeyGeneration=2)
+    rotated = stage.up()
+    assert rotated.ok, rotated.output
+    assert rotated.changes["aws-identity-issuer-keys"] == ["update"]
+    assert "aws-identity-issuer-discovery" not in rotated.changes
+    assert "aws-identity-provider" not in rotated.changes
+    assert len(published(cloud)) == 2
+
+    gone = stage.destroy()
+    assert gone.ok, gone.output
+    assert stage.resources() == {}
+    assert cloud.client("s3").list_buckets()["Buckets"] == []
+    assert cloud.client("iam").list_roles()["Roles"] == []
+    assert cloud.client("iam").list_open_id_connect_providers()["OpenIDConnectProviderList"] == []
+    assert cloud.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"] == []
+    assert cloud.client("ssm").describe_parameters()["Parameters"] == []
