@@ -5,6 +5,7 @@ Each function says what moto does; a test shows that the mend is still needed, s
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 
@@ -13,6 +14,7 @@ def apply() -> None:
     _template_versions()
     _origins()
     _groups()
+    _bucket_policies()
 
 
 def _template_versions() -> None:
@@ -94,6 +96,46 @@ def _give_profile(group: Any, instance: Any) -> None:
     share = policy.get("InstancesDistribution", {}).get("OnDemandPercentageAboveBaseCapacity")
     if share is not None and int(share) == 0:
         instance.lifecycle = "spot"
+
+
+def _bucket_policies() -> None:
+    """A statement of a bucket's policy counts whatever its conditions say, so "no plain HTTP" denies everything.
+
+    Those with conditions are left out: the front itself holds the one reader of a bucket against them.
+    """
+    from moto.s3.models import FakeBucket
+
+    judge = FakeBucket.get_permission
+
+    def permission(self: Any, action: str, resource: str) -> Any:
+        whole = self.policy
+        if whole is None:
+            return judge(self, action, resource)
+        document = json.loads(whole)
+        plain = [one for one in document["Statement"] if not one.get("Condition")]
+        try:
+            self.policy = json.dumps({**document, "Statement": plain}).encode() if plain else None
+            return judge(self, action, resource)
+        finally:
+            self.policy = whole
+
+    _replace(FakeBucket, "get_permission", permission)
+
+
+def _locks() -> None:
+    """The lock of a bucket cannot be changed once the bucket holds something; AWS changes it for what comes later."""
+    from moto.s3.models import S3Backend
+
+    put = S3Backend.put_object_lock_configuration
+
+    def put_lock(self: Any, bucket_name: str, lock_enabled: bool, mode: Any, days: Any, years: Any) -> None:
+        bucket = self.get_bucket(bucket_name)
+        if not (bucket.object_lock_enabled and bucket.is_versioned):
+            put(self, bucket_name, lock_enabled, mode, days, years)
+        else:
+            bucket.default_lock_mode, bucket.default_lock_days, bucket.default_lock_years = mode, days, years
+
+    _replace(S3Backend, "put_object_lock_configuration", put_lock)
 
 
 def _replace(owner: Any, name: str, function: Any) -> None:
