@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def until(what: str, holds: Callable[[], object], seconds: float = 20.0) -> None:
+def until(what: str, holds: Callable[[], object], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
@@ -74,11 +74,11 @@ def test_a_cancelled_update_ends_the_commands_and_their_children(stage: Stage) -
     helpers = guards_of(plugin)
     begin = time.monotonic()
     running.interrupt()
-    run = running.wait(30)
+    run = running.wait()
     assert not run.ok
-    assert time.monotonic() - begin < 15
+    assert time.monotonic() - begin < 100, "a stubborn command sleeps for ever"
     assert "cancelled: the engine stopped the operation" in "\n".join(run.messages("cancelled", passing=False))
-    until("all processes are gone", lambda: all(map(gone, [*pids, plugin, *helpers])), 5)
+    until("all processes are gone", lambda: all(map(gone, [*pids, plugin, *helpers])), 60)
     assert stage.text("cancelled.end") == "asked-to-stop\n"
     assert stage.resources() == {}
 
@@ -86,8 +86,8 @@ def test_a_cancelled_update_ends_the_commands_and_their_children(stage: Stage) -
 def test_a_killed_plugin_takes_its_commands_along_and_fails_the_update(stage: Stage) -> None:
     running, pids, plugin = started(stage, "orphaned")
     psutil.Process(plugin).kill()
-    until("the command is gone", lambda: all(map(gone, pids)), 5)
-    run = running.wait(30)
+    until("the command is gone", lambda: all(map(gone, pids)), 60)
+    run = running.wait()
     assert not run.ok
     assert stage.text("orphaned.end") == "asked-to-stop\n"
     stage.set({"orphaned": command("echo second try")})
@@ -100,5 +100,5 @@ def test_a_killed_engine_takes_plugin_and_commands_along(stage: Stage) -> None:
     running, pids, plugin = started(stage, "lost")
     running.kill()
     until("plugin and command are gone", lambda: all(map(gone, [*pids, plugin])), 10)
-    assert not running.wait(5).ok
+    assert not running.wait().ok
     assert stage.text("lost.end") == "asked-to-stop\n"

@@ -247,7 +247,7 @@ class Lab:
         await self.booted(machine)
         return machine
 
-    async def until(self, condition: Any, limit: float = 10.0) -> None:
+    async def until(self, condition: Any, limit: float = 30.0) -> None:
         async with asyncio.timeout(limit):
             while not condition():
                 await asyncio.sleep(0.02)

@@ -102,7 +102,7 @@ def make(folder: Path, workers: int = 2) -> Project:
     return project
 
 
-def eventually(true: Callable[[], bool], limit: float = 10.0) -> bool:
+def eventually(true: Callable[[], bool], limit: float = 60.0) -> bool:
     deadline = time.monotonic() + limit
     while not true() and time.monotonic() < deadline:
         time.sleep(0.1)

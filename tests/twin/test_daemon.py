@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,6 +36,15 @@ def project(tmp_path: Path) -> Iterator[Project]:
     site = one.site
     one.run("down", check=False)
     assert not site.run.exists()
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """A running twin of three blank machines, for tests that leave it as they find it."""
+    one = make(tmp_path_factory.mktemp("running"))
+    one.run("up")
+    yield one
+    one.run("down", check=False)
 
 
 @pytest.fixture
@@ -91,11 +99,10 @@ def test_a_stack_without_a_twin_is_left_alone_without_a_word(project: Project) -
         project.write()
 
 
-def test_a_second_up_changes_nothing(project: Project) -> None:
-    project.run("up")
-    pid = project.status()["pid"]
-    project.run("up")
-    assert project.status()["pid"] == pid
+def test_a_second_up_changes_nothing(running: Project) -> None:
+    pid = running.status()["pid"]
+    running.run("up")
+    assert running.status()["pid"] == pid
 
 
 def test_two_starts_at_once_make_one_twin(project: Project) -> None:
@@ -154,15 +161,14 @@ def test_too_little_room_is_refused(project: Project, monkeypatch: pytest.Monkey
         cli.check_space(project.site)
 
 
-def test_a_machine_can_be_switched_off_and_on(project: Project) -> None:
-    project.run("up")
-    project.run("power-off", "w1")
-    assert project.states()["w1"] == "off"
+def test_a_machine_can_be_switched_off_and_on(running: Project) -> None:
+    running.run("power-off", "w1")
+    assert running.states()["w1"] == "off"
     with pytest.raises(OSError, match="refused"):
-        socket.create_connection((project.network.at(11), 2222), 5)
-    project.run("power-on", "w1")
-    assert project.states()["w1"] == "installer"
-    done = project.run("power-off", "w9", check=False)
+        socket.create_connection((running.network.at(11), 2222), 5)
+    running.run("power-on", "w1")
+    assert running.states()["w1"] == "installer"
+    done = running.run("power-off", "w9", check=False)
     assert done.returncode == 1
     assert done.stderr.strip() == "host 'w9': is no machine of this twin. Known: primer, w1, w2."
 
@@ -202,11 +208,10 @@ def test_commands_to_a_twin_that_does_not_run_say_so_in_one_line(project: Projec
     assert (done.returncode, done.stderr) == (1, "twin: is not running. Start it with `python -m twin up`.\n")
 
 
-def test_logs_prints_the_end_of_a_log_and_names_those_that_there_are(project: Project) -> None:
-    project.run("up")
-    assert "installer: SSH on" in project.run("logs", "w1").stdout
-    assert "3 machines on" in project.run("logs", "daemon").stdout
-    done = project.run("logs", "nothing", check=False)
+def test_logs_prints_the_end_of_a_log_and_names_those_that_there_are(running: Project) -> None:
+    assert "installer: SSH on" in running.run("logs", "w1").stdout
+    assert "3 machines on" in running.run("logs", "daemon").stdout
+    done = running.run("logs", "nothing", check=False)
     assert done.stderr.strip() == "log 'nothing': there is none. Known: daemon, primer, w1, w2."
 
 
@@ -241,15 +246,14 @@ def test_the_users_own_passphrase_wins(project: Project) -> None:
     assert "PULUMI_CONFIG_PASSPHRASE=mine" in project.run("env", PULUMI_CONFIG_PASSPHRASE="mine").stdout
 
 
-def test_the_control_socket_answers_nonsense_with_an_error(project: Project) -> None:
-    project.run("up")
+def test_the_control_socket_answers_nonsense_with_an_error(running: Project) -> None:
     for sent in (b"nonsense\n", b'{"op": "explode"}\n', b"[]\n"):
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(10)
-            connection.connect(str(project.site.control_socket))
+            connection.connect(str(running.site.control_socket))
             connection.sendall(sent)
             assert "error" in json.loads(connection.makefile().readline())
-    assert control.running(project.site.control_socket)
+    assert control.running(running.site.control_socket)
 
 
 def test_an_installed_site_survives_kill_stop_and_power_cuts_and_goes_without_a_trace(installed: Project) -> None:
@@ -275,9 +279,9 @@ def test_an_installed_site_survives_kill_stop_and_power_cuts_and_goes_without_a_
     # Without the primer, a worker that starts cannot join; the next `up` says so and does not wait for it.
     for command, name in (("power-off", "primer"), ("power-off", "w1"), ("power-on", "w1")):
         installed.run(command, name)
-    began = time.monotonic()
-    assert "w1: k3s is activating: All connection attempts failed" in installed.run("up").stderr
-    assert time.monotonic() - began < 15
+    said = installed.run("up").stderr
+    assert "w1: k3s is activating: All connection attempts failed" in said
+    assert "waiting for" not in said
     installed.run("power-on", "primer")
     assert eventually(lambda: installed.units() == {"active"}, 60)
 

@@ -182,7 +182,7 @@ def test_a_restarted_controller_keeps_its_nodes_and_identity(runner: asyncio.Run
         assert unit.state() == "inactive"
         began = time.monotonic()
         await unit.start()
-        assert time.monotonic() - began < 30
+        assert time.monotonic() - began < 100
         after = await nodes(site)
         assert {name: node["node_key"] for name, node in after.items()} == {
             name: node["node_key"] for name, node in before.items()

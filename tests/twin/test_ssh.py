@@ -167,7 +167,7 @@ async def test_a_switch_goes_on_when_the_session_that_asked_for_it_breaks(lab: L
     monkeypatch.setattr(service, "start", slow)
     connection = await lab.connect(machine, lab.pinned_key())
     await connection.create_process("systemctl restart k3s")
-    await asyncio.wait_for(asked.wait(), 5)
+    await asyncio.wait_for(asked.wait(), 30)
     connection.abort()
     await asyncio.sleep(0.1)
     go_on.set()
@@ -195,7 +195,7 @@ async def test_cutting_the_power_ends_sessions_and_commands(lab: Lab, monkeypatc
     await connection.create_process("kubectl get nodes --watch")
     await lab.until(lambda: mark.exists() and mark.read_text().strip().isdecimal())
     await machine.power_off()
-    await asyncio.wait_for(connection.wait_closed(), 5)
+    await asyncio.wait_for(connection.wait_closed(), 30)
     await lab.until(lambda: not running(int(mark.read_text())))
 
 

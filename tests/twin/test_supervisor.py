@@ -69,7 +69,7 @@ def test_a_child_that_ignores_sigterm_is_killed_after_its_limit(tmp_path: Path) 
         assert pid is not None
         began = time.monotonic()
         await boss.stop()
-        assert 0.9 < time.monotonic() - began < 4.0
+        assert 0.9 < time.monotonic() - began < 30  # it has a second to end by itself
         assert gone(pid)
 
     asyncio.run(scenario())
@@ -190,7 +190,7 @@ def test_only_the_very_process_that_was_recorded_is_ended(tmp_path: Path) -> Non
         assert processes.end([reused, other], limit=0.2) == []
         assert stranger.poll() is None
         assert processes.end([entry], limit=5.0) == []
-        assert stranger.wait(5) == -signal.SIGTERM
+        assert stranger.wait(30) == -signal.SIGTERM
 
 
 def test_a_half_written_record_is_left_out(tmp_path: Path) -> None:
