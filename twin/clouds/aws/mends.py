@@ -14,6 +14,7 @@ def apply() -> None:
     _template_versions()
     _origins()
     _groups()
+    _locks()
     _bucket_policies()
 
 

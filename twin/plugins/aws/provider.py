@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 from collections.abc import Mapping
@@ -124,10 +125,11 @@ class AwsProvider(Provider):
             raise
 
     def _undo(self, kind: Kind, call: Call, inputs: wire.Map) -> None:
+        state = wire.reveal(inputs)
         try:
-            found = kind.read(call)
-            if found is not None:
-                kind.delete(self._call_of(call, {**wire.reveal(inputs), **values.numbers(found)}))
+            with contextlib.suppress(ProviderError):
+                state |= values.numbers(kind.read(call) or {})
+            kind.delete(self._call_of(call, state))
         except ProviderError as error:
             raise ProviderError(
                 f"{kind.title} {call.id} was made but could not be finished, nor deleted: {error}"
@@ -235,7 +237,7 @@ def _identity(text: str) -> tuple[str, str]:
 
 
 def _nothing(value: Any) -> bool:
-    return value is None or value in ([], {}, "", False)
+    return value is None or value is False or value in ([], {}, "")
 
 
 def _kind(token: str) -> Kind:

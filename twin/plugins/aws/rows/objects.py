@@ -82,6 +82,7 @@ def _read(call: Call) -> Props | None:
     body = answer["Body"].read()
     tagging = call.find(GONE, "s3", "get_object_tagging", Bucket=bucket, Key=key) or {}
     found: Props = {
+        "__id": key,
         "bucket": bucket,
         "key": key,
         "arn": call.arn("s3", f"{bucket}/{key}", region=False, account=False),

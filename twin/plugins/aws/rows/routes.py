@@ -103,6 +103,10 @@ def _create_route(call: Call) -> str:
     place = _where(call)
     target = {api: call.inputs[name] for name, api in TARGETS.items() if call.inputs.get(name)}
     call("ec2", "create_route", RouteTableId=place["routeTableId"], **_request(place), **target)
+    return _route_id(place)
+
+
+def _route_id(place: Props) -> str:
     destination = next(iter(_request(place).values()))
     return f"r-{place['routeTableId']}{zlib.crc32(str(destination).encode())}"
 
@@ -120,6 +124,7 @@ def _read_route(call: Call) -> Props | None:
     for route in (table or {}).get("Routes", []):
         if all(route.get(api) == item for api, item in _request(place).items()):
             return {
+                "__id": _route_id(place),
                 **place,
                 **{name: route.get(api) or None for name, api in TARGETS.items()},
                 "state": route.get("State"),
