@@ -9,6 +9,8 @@ import pulumi
 from pulumi.runtime import mocks
 from pulumi.runtime.settings import reset_options
 
+from tests.aws import answers as aws
+
 SECRET = "4dabf18193072939515e22adb298388d"
 SECRET_VALUE = "1b47061264138c4ac30d75fd1eb44270"
 """The key by which the wire marks a wrapped value, and the mark of a secret."""
@@ -101,6 +103,8 @@ class Engine(mocks.Mocks):
 
 def answers(kind: str, inputs: dict[str, Any]) -> dict[str, Any]:
     """What the real provider would add: the standard output of our commands, what Cloudflare gives out."""
+    if kind.startswith("aws:"):
+        return aws.answers(kind, inputs)
     if kind == "cloudflare:index/zeroTrustAccessApplication:ZeroTrustAccessApplication":
         return {"aud": f"audience of {inputs['domain']}"}
     if kind == "cloudflare:index/zeroTrustAccessServiceToken:ZeroTrustAccessServiceToken":

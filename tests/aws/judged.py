@@ -1,6 +1,6 @@
 """What the recording engine saw, as the policy pack is asked about it."""
 
-from tests.components.accounts import answers
+from tests.aws.answers import answers
 from tests.policy import court
 from tests.recording import Engine, Recorded, plain
 

@@ -11,14 +11,11 @@ from keystone.aws import deployer
 from tests.aws.judged import cases
 from tests.aws.programs import CI, the_account
 from tests.aws.sites import KARPENTER, POOL, site
-from tests.components.accounts import account
 from tests.policy import court
 from tests.recording import Engine, plain
 
-__all__ = ["account"]
-
 Deploy = Callable[..., Engine]
-pytestmark = [pytest.mark.usefixtures("account"), pytest.mark.filterwarnings("ignore::DeprecationWarning")]
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 BOTH = {"spot": POOL, "batch": KARPENTER}
 
 

@@ -7,13 +7,10 @@ from pulumi_aws import cloudfront, s3
 
 from tests.aws.programs import statements, the_identity
 from tests.aws.sites import site
-from tests.components.accounts import account
 from tests.recording import Engine
 
-__all__ = ["account"]
-
 Deploy = Callable[..., Engine]
-pytestmark = [pytest.mark.usefixtures("account"), pytest.mark.filterwarnings("ignore::DeprecationWarning")]
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
 def test_the_bucket_is_read_by_the_distribution_alone_and_over_tls(deploy: Deploy) -> None:
@@ -35,4 +32,8 @@ def test_the_bucket_is_read_by_the_distribution_alone_and_over_tls(deploy: Deplo
 
 def test_documents_come_when_the_bucket_is_closed(deploy: Deploy) -> None:
     [one, _] = deploy(the_identity(site())).of(s3.BucketObjectv2)
-    assert {"identity-issuer-documents-policy", "identity-issuer-documents-block", "identity-issuer-documents-encryption"} <= one.dependencies
+    assert {
+        "identity-issuer-documents-policy",
+        "identity-issuer-documents-block",
+        "identity-issuer-documents-encryption",
+    } <= one.dependencies

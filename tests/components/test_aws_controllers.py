@@ -6,13 +6,10 @@ import pytest
 
 from tests.aws.programs import the_account
 from tests.aws.sites import site
-from tests.components.accounts import account
 from tests.recording import Engine
 
-__all__ = ["account"]
-
 Deploy = Callable[..., Engine]
-pytestmark = [pytest.mark.usefixtures("account"), pytest.mark.filterwarnings("ignore::DeprecationWarning")]
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
 def test_aws_controller_is_told_where_the_cluster_is_and_asks_no_metadata(deploy: Deploy) -> None:

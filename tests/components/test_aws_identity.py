@@ -10,13 +10,10 @@ from pulumi_kubernetes.core.v1 import ServiceAccount
 from keystone.aws import names
 from tests.aws.programs import CI, statements, the_identity
 from tests.aws.sites import site
-from tests.components.accounts import account
 from tests.recording import ROOT_SECRET, Engine
 
-__all__ = ["account"]
-
 Deploy = Callable[..., Engine]
-pytestmark = [pytest.mark.usefixtures("account"), pytest.mark.filterwarnings("ignore::DeprecationWarning")]
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
 def test_aws_trusts_the_issuer_when_its_documents_can_be_read(deploy: Deploy) -> None:

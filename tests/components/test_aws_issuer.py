@@ -10,13 +10,10 @@ from keystone import issuer
 from keystone.identities import Identities
 from tests.aws.programs import the_identity
 from tests.aws.sites import site
-from tests.components.accounts import account
 from tests.recording import ROOT_SECRET, Engine
 
-__all__ = ["account"]
-
 Deploy = Callable[..., Engine]
-pytestmark = [pytest.mark.usefixtures("account"), pytest.mark.filterwarnings("ignore::DeprecationWarning")]
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
 def test_the_issuers_documents_are_public_and_hold_nothing_else(deploy: Deploy) -> None:

@@ -7,13 +7,10 @@ from pulumi_aws import kms
 
 from tests.aws.programs import statements, the_identity
 from tests.aws.sites import site
-from tests.components.accounts import account
 from tests.recording import Engine
 
-__all__ = ["account"]
-
 Deploy = Callable[..., Engine]
-pytestmark = [pytest.mark.usefixtures("account"), pytest.mark.filterwarnings("ignore::DeprecationWarning")]
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
 def test_the_key_is_rotated_protected_and_used_by_nobody_outside_the_account(deploy: Deploy) -> None:

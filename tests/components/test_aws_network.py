@@ -7,13 +7,10 @@ from pulumi_aws import autoscaling, ec2, vpc
 
 from tests.aws.programs import only, the_account
 from tests.aws.sites import site
-from tests.components.accounts import account
 from tests.recording import Engine, plain
 
-__all__ = ["account"]
-
 Deploy = Callable[..., Engine]
-pytestmark = [pytest.mark.usefixtures("account"), pytest.mark.filterwarnings("ignore::DeprecationWarning")]
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
 def test_a_pools_machines_let_nothing_in_and_send_what_the_mesh_needs(deploy: Deploy) -> None:

@@ -7,13 +7,10 @@ from pulumi_aws import cloudwatch, ec2, sqs
 
 from tests.aws.programs import only, the_account
 from tests.aws.sites import site
-from tests.components.accounts import account
 from tests.recording import Engine
 
-__all__ = ["account"]
-
 Deploy = Callable[..., Engine]
-pytestmark = [pytest.mark.usefixtures("account"), pytest.mark.filterwarnings("ignore::DeprecationWarning")]
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
 def test_the_news_of_leaving_machines_reach_the_one_who_drains(deploy: Deploy) -> None:

@@ -11,13 +11,10 @@ from keystone.aws import pools
 from keystone.identities import Identities
 from tests.aws.programs import only, statements, the_account
 from tests.aws.sites import KARPENTER, POOL, site
-from tests.components.accounts import account
 from tests.recording import ROOT_SECRET, Engine
 
-__all__ = ["account"]
-
 Deploy = Callable[..., Engine]
-pytestmark = [pytest.mark.usefixtures("account"), pytest.mark.filterwarnings("ignore::DeprecationWarning")]
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
 def test_machines_are_told_where_their_keys_lie_and_carry_none(deploy: Deploy) -> None:

@@ -16,16 +16,12 @@ from keystone.aws import operators as rights
 from keystone.charts import storage
 from keystone.charts.operators import ACK_VERSIONS
 from keystone.settings import Settings, parse
-from tests.components import accounts
-from tests.components.accounts import account
+from tests import recording
 from tests.components.platforms import Anything
 from tests.dry_run import faults, objects
 from tests.policy import court
 from tests.recording import Engine, document, run
 
-__all__ = ["account"]
-
-pytestmark = pytest.mark.usefixtures("account")
 TRUST = Trust(
     cluster="site",
     issuer_host="oidc.example.org",
@@ -182,7 +178,7 @@ def test_the_policy_pack_passes() -> None:
         court.Case(
             kind=one.kind,
             name=one.name,
-            props={**one.inputs, **accounts.answers(one.kind, one.inputs)},
+            props={**one.inputs, **recording.answers(one.kind, one.inputs)},
             protect=one.protect,
             provider=one.provider,
             depends_on=tuple(one.dependencies),

@@ -13,17 +13,13 @@ from pulumi_kubernetes.core.v1 import Namespace
 from components.backup import Backup, BackupArgs
 from components.workload_role import Trust
 from keystone.backup import catalogue
+from tests import recording
 from tests.backup.test_jobs import site
-from tests.components import accounts
-from tests.components.accounts import account
 from tests.policy import court
 from tests.recording import ROOT_SECRET, Engine, run
 
 PROVIDER = "arn:aws:iam::123456789012:oidc-provider/oidc.example.org"
 BOUNDARY = "arn:aws:iam::123456789012:policy/keystone/site/site-boundary"
-__all__ = ["account"]
-
-pytestmark = pytest.mark.usefixtures("account")
 VERSIONED_LATE = ("backup-catalogue", "backup-verify-backup-job")
 
 
@@ -58,7 +54,7 @@ def cases(engine: Engine) -> list[court.Case]:
         court.Case(
             kind=one.kind,
             name=one.name,
-            props={**one.inputs, **accounts.answers(one.kind, one.inputs)},
+            props={**one.inputs, **recording.answers(one.kind, one.inputs)},
             protect=one.protect,
             provider=one.provider,
             depends_on=tuple(one.dependencies),

@@ -7,13 +7,10 @@ from pulumi_aws import acm
 
 from tests.aws.programs import the_identity
 from tests.aws.sites import site
-from tests.components.accounts import account
 from tests.recording import Engine
 
-__all__ = ["account"]
-
 Deploy = Callable[..., Engine]
-pytestmark = [pytest.mark.usefixtures("account"), pytest.mark.filterwarnings("ignore::DeprecationWarning")]
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
 def test_names_are_made_in_the_tunnels_zone_unproxied(deploy: Deploy) -> None:

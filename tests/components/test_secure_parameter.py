@@ -8,13 +8,10 @@ from pulumi_aws import ssm
 from keystone.identities import Identities
 from tests.aws.programs import CI, only, the_account, the_identity
 from tests.aws.sites import site
-from tests.components.accounts import account
 from tests.recording import ROOT_SECRET, Engine, is_secret, plain
 
-__all__ = ["account"]
-
 Deploy = Callable[..., Engine]
-pytestmark = [pytest.mark.usefixtures("account"), pytest.mark.filterwarnings("ignore::DeprecationWarning")]
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
 def test_the_agent_token_is_written_and_never_stored(deploy: Deploy) -> None:

@@ -4,18 +4,12 @@ import json
 from collections.abc import Callable
 
 import pulumi
-import pytest
 from pulumi_aws.iam import Role, RolePolicy
 from pulumi_aws.sqs import Queue
 
 from components.workload_role import Trust, WorkloadRole, WorkloadRoleArgs
 from keystone.iam import Statement
-from tests.components.accounts import account
 from tests.recording import Engine
-
-__all__ = ["account"]
-
-pytestmark = pytest.mark.usefixtures("account")
 
 Deploy = Callable[..., Engine]
 PROVIDER = "arn:aws:iam::123456789012:oidc-provider/oidc.example.org"

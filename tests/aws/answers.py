@@ -1,21 +1,13 @@
-"""What AWS would answer to the recording engine, for the tests of its components."""
+"""What AWS would answer to the recording engine: ARNs by the names that the program gives, and what only AWS knows."""
 
 from typing import Any
 
-import pytest
-
-from tests import recording
-
 ACCOUNT, REGION = "123456789012", "eu-central-1"
-before = recording.answers
 
 
 def answers(kind: str, inputs: dict[str, Any]) -> dict[str, Any]:
-    """ARNs by the names that the program gives, and what else only AWS knows."""
-    package, _, rest = kind.partition(":")
-    if package != "aws":
-        return before(kind, inputs)
-    module, name = rest.partition("/")[0], kind.rpartition(":")[2]
+    """The outputs of a resource besides its inputs."""
+    module, name = kind.split(":")[1].partition("/")[0], kind.rpartition(":")[2]
     called = inputs.get("name") or inputs.get("bucket") or inputs.get("url") or "made"
     found: dict[str, Any] = {"arn": arn(module, name, inputs.get("path", "/"), str(called))}
     if name == "Certificate":
@@ -46,9 +38,3 @@ def arn(module: str, kind: str, path: str, name: str) -> str:
             return f"arn:aws:iam::{ACCOUNT}:oidc-provider/{name.removeprefix('https://')}"
         return f"arn:aws:iam::{ACCOUNT}:{words.get(kind, kind)}{path}{name}"
     return f"arn:aws:{module}:{REGION}:{ACCOUNT}:{name}"
-
-
-@pytest.fixture
-def account(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The recording engine answers as AWS would."""
-    monkeypatch.setattr(recording, "answers", answers)
