@@ -13,6 +13,7 @@ from itertools import permutations
 from typing import Any
 
 from keystone import mesh_policy, network_plugin
+from keystone.aws.pools import POOL_LABEL
 from keystone.charts import mount_test
 from keystone.charts.mount_test import TEST_NAMESPACE
 from keystone.charts.network import ROLE_LABEL
@@ -215,7 +216,7 @@ class Verification:
             said = await self.machines[self.primer].run("kubectl", "get", "nodes", "--output", "json")
             items = mesh.parsed(self.machines[self.primer], "kubectl get nodes", said.stdout)["items"]
             known.update({item["metadata"]["name"]: item for item in items})
-            strangers = sorted(known.keys() - self.settings.nodes.keys())
+            strangers = sorted(known.keys() - self.settings.nodes.keys() - self._of_pools(known).keys())
             if strangers:
                 raise _Failed(f"nodes that the stack file does not have: {', '.join(strangers)}")
             return f"{len(known)} nodes"
@@ -226,11 +227,40 @@ class Verification:
             return _node_fault(known.get(name), self.settings.hosts[name].role)
 
         await self._group("node ready", {n: self._one(n, lambda n=n: ready(n)) for n in self.settings.nodes})
+        await self._pools(self._of_pools(known))
         await self._group(
             "network plugin",
             {self.settings.network.cni: self._one(self.primer, lambda: self._plugin(list(known.values())))},
         )
         await self._mounts(any(NO_KUBELET in _labels(node) for node in known.values()))
+
+    def _of_pools(self, known: dict[str, Any]) -> dict[str, Any]:
+        """The nodes that machines of our pools have made of themselves."""
+        pools = self.settings.aws.node_pools if self.settings.aws else {}
+        return {name: node for name, node in sorted(known.items()) if _labels(node).get(POOL_LABEL) in pools}
+
+    async def _pools(self, nodes: dict[str, Any]) -> None:
+        """Each pool is of an allowed size, and each of its machines is Ready and found by every host."""
+
+        async def size(pool: str, least: int, most: int) -> str:
+            count = sum(_labels(node)[POOL_LABEL] == pool for node in nodes.values())
+            if not least <= count <= most:
+                raise _Failed(f"{count} nodes; the stack file wants {least} to {most}")
+            return f"{count} nodes"
+
+        async def ready(name: str) -> str:
+            return _readiness(nodes[name])
+
+        pools = self.settings.aws.node_pools if self.settings.aws else {}
+        await self._group(
+            "pool size",
+            {n: self._one(self.primer, lambda n=n, it=it: size(n, it.min, it.max)) for n, it in sorted(pools.items())},
+        )
+        await self._group("pool node ready", {n: self._one(self.primer, lambda n=n: ready(n)) for n in nodes})
+        pairs = [(host, node) for host in sorted(self.machines) for node in nodes]
+        await self._group(
+            "mesh ping to pools", {f"{a} -> {b}": self._one(a, lambda a=a, b=b: self._ping(a, b)) for a, b in pairs}
+        )
 
     async def _listed(self, *what: str) -> Any:
         said = await self.machines[self.primer].run("kubectl", "get", *what, "--output", "json", limit=QUERY_SECONDS)
@@ -272,16 +302,21 @@ def _node_fault(node: dict[str, Any] | None, role: str) -> str:
     """What a good node looks like. Raises _Failed otherwise."""
     if node is None:
         raise _Failed("there is no such node")
-    states = {entry["type"]: entry for entry in node["status"].get("conditions", [])}
-    ready = states.get("Ready", {})
-    if ready.get("status") != "True":
-        raise _Failed(f"not Ready: {ready.get('message') or ready.get('reason') or 'no condition'}")
+    _readiness(node)
     labels = _labels(node)
     if (CONTROL_PLANE in labels) != (role in ("primer", "server")) or labels.get(ROLE_LABEL) != role:
         raise _Failed(
             f"its labels say {labels.get(ROLE_LABEL)!r}, control plane {CONTROL_PLANE in labels}; expected {role}"
         )
     return f"Ready, {role}"
+
+
+def _readiness(node: dict[str, Any]) -> str:
+    states = {entry["type"]: entry for entry in node["status"].get("conditions", [])}
+    ready = states.get("Ready", {})
+    if ready.get("status") != "True":
+        raise _Failed(f"not Ready: {ready.get('message') or ready.get('reason') or 'no condition'}")
+    return "Ready"
 
 
 async def verify(context: Context) -> Report:

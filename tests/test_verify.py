@@ -15,6 +15,7 @@ from keystone.commands import kubeconfig as command
 from keystone.commands.verify import table
 from keystone.errors import KeystoneError
 from keystone.hosts.context import Context
+from keystone.settings.aws import Aws
 from keystone.settings.storage import Storage
 from keystone.verify import Report
 from tests.hosts.machines import Fake, Script, context, installed, play
@@ -126,6 +127,45 @@ def test_a_network_plugin_that_misses_nodes_fails() -> None:
         lambda fakes: fakes["primer"].script.update({"kubectl get daemonsets": json.dumps({"items": [poor]})})
     )
     assert failed(report) == [("network plugin", "cilium", "kube-system/cilium: ready on 1 of 3 nodes")]
+
+
+def with_pool(*nodes: dict[str, Any]) -> Report:
+    pool = {"instanceTypes": ["t3.medium"], "min": 1, "max": 2, "zones": ["eu-central-1a"], "imageId": f"ami-{'0' * 8}"}
+    aws = Aws.model_validate({"region": "eu-central-1", "accountId": "1" * 12, "nodePools": {"spot": pool}})
+    given = context()
+    given = replace(given, settings=given.settings.model_copy(update={"aws": aws}))
+    fakes = {name: good(given, name) for name in ADDRESSES}
+    count = len(NODES) + len(nodes)
+    plugin = {**PLUGIN, "status": {**PLUGIN["status"], "desiredNumberScheduled": count, "numberReady": count}}
+    fakes["primer"].script |= {
+        "kubectl get nodes": json.dumps({"items": [*NODES, *nodes]}),
+        "kubectl get daemonsets": json.dumps({"items": [plugin]}),
+    }
+    return play(lambda: verify.verify(given), *fakes.values())
+
+
+def instance(name: str, *, ready: str = "True", pool: str = "spot") -> dict[str, Any]:
+    made = node(name, "agent", ready=ready)
+    return {**made, "metadata": {"name": name, "labels": {"keystone.internal/pool": pool}}}
+
+
+def test_the_machines_of_a_pool_are_counted_and_found_by_every_host() -> None:
+    report = with_pool(instance("i-0a"), instance("i-0b"))
+    assert failed(report) == []
+    counts = {group: len(checks) for group, checks in report.groups()}
+    assert (counts["pool size"], counts["pool node ready"], counts["mesh ping to pools"]) == (1, 2, 6)
+
+
+def test_a_pool_that_is_too_small_or_not_ready_fails() -> None:
+    assert failed(with_pool()) == [("pool size", "spot", "0 nodes; the stack file wants 1 to 2")]
+    assert failed(with_pool(instance("i-0a", ready="False"))) == [
+        ("pool node ready", "i-0a", "not Ready: kubelet stopped")
+    ]
+
+
+def test_a_node_of_no_pool_of_ours_is_a_stranger() -> None:
+    [found, *_] = failed(with_pool(instance("i-0a"), instance("i-0b", pool="other")))
+    assert found == ("nodes", "all of the stack file", "nodes that the stack file does not have: i-0b")
 
 
 def test_a_host_that_does_not_answer_fails() -> None:
