@@ -3,6 +3,7 @@
 Their SDKs take seconds to import, so a cluster without a cloud imports none.
 """
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ import providers
 from components.cluster_base import ClusterBase
 from components.platform import Platform
 from keystone import charts
-from keystone.charts import ceph, observability, storage
+from keystone.charts import ceph, observability, operators, storage
 from keystone.settings import Secrets, Settings
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Clouds:
         """What the cluster has at AWS."""
         aws = self.settings.aws
         if aws is None:
+            self._pools_elsewhere({})
             return None
         from components.aws_account import AwsAccount, AwsAccountArgs
 
@@ -53,14 +55,14 @@ class Clouds:
         given = [self.kubernetes, providers.aws(aws, self.settings.cluster.name), *self._cloudflare]
         inside = pulumi.ResourceOptions(providers=given)
         account = AwsAccount("aws", args, opts=inside)
-        self._operators(account, inside)
+        self._pools_elsewhere(self._operators(account, inside))
         self._backup(account, inside)
         return account
 
-    def _operators(self, account: "AwsAccount", inside: pulumi.ResourceOptions) -> None:
-        """What in the cluster makes things at AWS, where something is chosen that does."""
-        if not (self.settings.operators or storage.with_roles(self.settings)):
-            return
+    def _operators(self, account: "AwsAccount", inside: pulumi.ResourceOptions) -> Mapping[str, pulumi.Resource]:
+        """What in the cluster makes things at clouds, where something is chosen that does."""
+        if not (operators.chosen(self.settings) or storage.with_roles(self.settings)):
+            return {}
         from components.aws_operators import AwsOperators, AwsOperatorsArgs
 
         args = AwsOperatorsArgs(
@@ -71,7 +73,21 @@ class Clouds:
             key_arn=account.key_arn,
             webhook=account.webhook,
         )
-        AwsOperators("operators", args, opts=inside)
+        return AwsOperators("operators", args, opts=inside).releases
+
+    def _pools_elsewhere(self, installed: Mapping[str, pulumi.Resource]) -> None:
+        """Pools at other clouds."""
+        if self.settings.clouds is None:
+            return
+        from components.cloud_pools import CloudPools, CloudPoolsArgs
+
+        args = CloudPoolsArgs(
+            settings=self.settings,
+            releases=charts.releases(self.settings),
+            namespaces=self.platform.namespaces,
+            after=installed,
+        )
+        CloudPools("pools", args, opts=pulumi.ResourceOptions(providers=[self.kubernetes]))
 
     def _backup(self, account: "AwsAccount", inside: pulumi.ResourceOptions) -> None:
         """Copies off the site."""

@@ -6,7 +6,7 @@ one line in TOPICS, such as `storage.releases`.
 
 from collections.abc import Callable, Iterator
 
-from keystone.charts import aws, linkerd, network, observability, operators, platform, storage
+from keystone.charts import aws, cloud_pools, linkerd, network, observability, operators, platform, storage
 from keystone.charts.release import SYSTEM_NAMESPACES, Opening, PodSecurity, Release, in_order, namespaces
 from keystone.settings import Settings
 
@@ -20,6 +20,7 @@ TOPICS: tuple[Callable[[Settings], Iterator[Release]], ...] = (
     observability.releases,
     aws.releases,
     operators.releases,
+    cloud_pools.releases,
 )
 
 

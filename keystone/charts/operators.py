@@ -36,9 +36,15 @@ def releases(settings: Settings) -> Iterator[Release]:
         yield crossplane(settings)
 
 
+def chosen(settings: Settings) -> bool:
+    """Whether any operator is chosen or needed."""
+    return wants_crossplane(settings) or bool(settings.operators and settings.operators.ack)
+
+
 def wants_crossplane(settings: Settings) -> bool:
-    """Whether the settings choose Crossplane itself."""
-    return settings.operators is not None and settings.operators.crossplane is not None
+    """Whether Crossplane is chosen, or needed by pools of a cloud."""
+    clouds = settings.clouds
+    return bool((settings.operators and settings.operators.crossplane) or (clouds and (clouds.gcp or clouds.azure)))
 
 
 # --- AWS Controllers for Kubernetes ---

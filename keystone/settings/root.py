@@ -7,6 +7,7 @@ from pydantic import Field
 from keystone.settings import ports
 from keystone.settings.aws import Aws
 from keystone.settings.backup import Backup
+from keystone.settings.clouds import Clouds
 from keystone.settings.cluster import Cluster
 from keystone.settings.gitops import Gitops
 from keystone.settings.hosts import Host, HostName, Site
@@ -34,6 +35,7 @@ class Settings(Model):
     observability: Observability | None = Field(default=None, description="metrics, logs, alerts and dashboards")
     aws: Aws | None = Field(default=None, description="an AWS account that trusts the cluster, and pools of machines")
     tunnel: Tunnel | None = Field(default=None, description="public names behind a login, by a Cloudflare tunnel")
+    clouds: Clouds | None = Field(default=None, description="pools of machines at other clouds than AWS")
     backup: Backup | None = Field(default=None, description="copies off the site, in a bucket at AWS")
     operators: Operators | None = Field(default=None, description="controllers that make things at clouds")
     protect_hosts: Bool = Field(

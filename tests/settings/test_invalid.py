@@ -65,6 +65,7 @@ def test_every_rule_function_is_in_the_list() -> None:
             rules.tunnel,
             rules.aws,
             rules.backup,
+            rules.clouds,
             rules.operators,
         )
         for name, function in inspect.getmembers(module, inspect.isfunction)

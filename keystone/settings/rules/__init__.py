@@ -13,6 +13,7 @@ from keystone.settings.rules import (
     aws,
     backup,
     choices,
+    clouds,
     machines,
     mesh,
     observability,
@@ -34,6 +35,7 @@ RULES: tuple[Rule, ...] = (
     *tunnel.RULES,
     *aws.RULES,
     *backup.RULES,
+    *clouds.RULES,
     *operators.RULES,
 )
 

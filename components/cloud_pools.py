@@ -1,0 +1,66 @@
+"""Pools at other clouds than AWS: their autoscalers, Crossplane's providers for them, and the groups of machines."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pulumi
+from pulumi_kubernetes.core import v1 as core
+from pulumi_kubernetes.meta import v1 as meta
+
+from components.chart_release import install
+from components.thing import thing
+from keystone.charts import Release, cloud_pools, operators
+from keystone.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class CloudPoolsArgs:
+    """`after` are the releases that are installed already, Crossplane among them where a cloud needs it."""
+
+    settings: Settings
+    releases: Mapping[str, Release]
+    namespaces: Mapping[str, pulumi.Input[str]]
+    after: Mapping[str, pulumi.Resource]
+
+
+class CloudPools(pulumi.ComponentResource):
+    releases: Mapping[str, pulumi.Resource]
+    """What stands for each installed chart, by the release's name."""
+
+    def __init__(self, name: str, args: CloudPoolsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("keystone:components:CloudPools", name, None, opts)
+        self._name, self._args = name, args
+        namespaces = {**args.namespaces, **self._identities()}
+        ours = [args.releases[release.name] for release in cloud_pools.releases(args.settings)]
+        self.releases = install(ours, args.settings.gitops, namespaces, parent=self, after=args.after)
+        if operators.CROSSPLANE in args.after:
+            self._groups(namespaces[cloud_pools.NAMESPACE])
+        self.register_outputs({})
+
+    def _identities(self) -> dict[str, pulumi.Input[str]]:
+        """The namespaces that hold how a program becomes an account of GCP; who takes one comes after that."""
+        gcp = cloud_pools.clouds(self._args.settings).get("gcp")
+        if not isinstance(gcp, cloud_pools.GcpRenderer):
+            return {}
+        found: dict[str, pulumi.Input[str]] = {}
+        for namespace in (cloud_pools.NAMESPACE, operators.CROSSPLANE_NAMESPACE):
+            where = pulumi.Output.from_input(self._args.namespaces[namespace])
+            made = core.ConfigMap(
+                f"{self._name}-{cloud_pools.CONFIG}-{namespace}",
+                metadata=meta.ObjectMetaArgs(name=cloud_pools.CONFIG, namespace=where),
+                data={cloud_pools.CONFIG_KEY: gcp.identity()},
+                opts=pulumi.ResourceOptions(parent=self),
+            )
+            found[namespace] = pulumi.Output.all(where, made.id).apply(lambda both: both[0])
+        return found
+
+    def _groups(self, namespace: pulumi.Input[str]) -> None:
+        settings = self._args.settings
+        before: list[pulumi.Resource] = [self._args.after[operators.CROSSPLANE]]
+        for it in cloud_pools.providers(settings):
+            before = [
+                thing(f"{self._name}-{it.api.partition('/')[0]}-{it.kind}-{it.name}", it, parent=self, after=before)
+            ]
+        for it in cloud_pools.things(settings):
+            # Their kinds come with the providers. A group names its template, which may come at the same time.
+            thing(f"{self._name}-{it.kind}-{it.name}", it, parent=self, after=before, namespace=namespace)

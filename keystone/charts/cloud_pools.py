@@ -1,0 +1,367 @@
+"""Pools at Hetzner, GCP and Azure: an autoscaler per cloud, and Crossplane's objects for the groups of machines.
+
+None of it holds a static key but Hetzner's, which knows no other way: the autoscaler proves itself by a token of its
+service account, and a machine by the identity that its cloud gives it.
+"""
+
+import base64
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import versions
+from keystone.charts.aws import AUTOSCALER_IMAGE, CONTAINER, ON_HOSTS, POD
+from keystone.charts.objects import Thing
+from keystone.charts.operators import CROSSPLANE, REGISTRY, package, runtime
+from keystone.charts.release import Release
+from keystone.pools import Pool, Renderer, pools, user_data
+from keystone.settings import Settings
+from keystone.settings.clouds import Azure, Clouds, Gcp, Hetzner
+
+NAMESPACE = "cloud-nodes"
+TOKEN_FOLDER = "/var/run/secrets/keystone/cloud"
+TOKEN = f"{TOKEN_FOLDER}/token"
+TOKEN_SECONDS = 3600
+CONFIG, CONFIG_KEY, CONFIG_FOLDER = "gcp-identity", "credentials.json", "/etc/keystone/gcp"
+AZURE_AUDIENCE = "api://AzureADTokenExchange"
+WAITS = "wait"
+"""In the place of a store of secrets: the machine has none, and waits until somebody lets it in."""
+
+
+def group_name(settings: Settings, pool: Pool) -> str:
+    """What a group is called at its cloud."""
+    return f"{settings.cluster.name}-{pool.name}"
+
+
+def clouds(settings: Settings) -> dict[str, Renderer]:
+    """The chosen clouds but AWS, by name."""
+    chosen = settings.clouds or Clouds()
+    made: dict[str, Renderer | None] = {
+        "azure": AzureRenderer(chosen.azure) if chosen.azure else None,
+        "gcp": GcpRenderer(chosen.gcp) if chosen.gcp else None,
+        "hetzner": HetznerRenderer(chosen.hetzner) if chosen.hetzner else None,
+    }
+    return {name: renderer for name, renderer in made.items() if renderer}
+
+
+def pools_of(settings: Settings, cloud: str) -> dict[str, Pool]:
+    return {name: pool for name, pool in pools(settings).items() if pool.cloud == cloud}
+
+
+def releases(settings: Settings) -> Iterator[Release]:
+    for cloud, renderer in clouds(settings).items():
+        yield from renderer.releases(settings, pools_of(settings, cloud))
+
+
+def things(settings: Settings) -> Iterator[Thing]:
+    """The objects of every pool, cloud by cloud."""
+    for cloud, renderer in clouds(settings).items():
+        for pool in pools_of(settings, cloud).values():
+            yield from renderer.things(settings, pool)
+
+
+def _autoscaler(cloud: str, values: Mapping[str, Any], needs: tuple[str, ...] = ()) -> Release:
+    name = f"cluster-autoscaler-{cloud}"
+    return Release(
+        name=name,
+        chart="cluster-autoscaler",
+        repository="https://kubernetes.github.io/autoscaler",
+        version=versions.CLUSTER_AUTOSCALER_CHART,
+        namespace=NAMESPACE,
+        needs=needs,
+        values={
+            "fullnameOverride": name,
+            "cloudProvider": {"gcp": "gce"}.get(cloud, cloud),
+            "image": {"tag": AUTOSCALER_IMAGE},
+            "rbac": {"create": True, "serviceAccount": {"create": True, "name": name}},
+            "extraArgs": {
+                "expander": "least-waste",
+                "skip-nodes-with-system-pods": False,
+                # Several autoscalers in one cluster, each with its own pools.
+                "leader-elect-resource-name": name,
+                "status-config-map-name": f"{name}-status",
+            },
+            "affinity": ON_HOSTS,
+            "securityContext": POD,
+            "containerSecurityContext": CONTAINER,
+            **values,
+        },
+        openings=("api", "internet"),
+    )
+
+
+def _token(audience: str) -> list[dict[str, Any]]:
+    """A volume with a token of the pod's service account."""
+    source = {"audience": audience, "expirationSeconds": TOKEN_SECONDS, "path": "token"}
+    return [{"name": "identity", "projected": {"sources": [{"serviceAccountToken": source}]}}]
+
+
+MOUNTS = [{"name": "identity", "mountPath": TOKEN_FOLDER, "readOnly": True}]
+
+
+class HetznerRenderer:
+    """The autoscaler itself makes the servers; a server finds what it is told in its user data."""
+
+    def __init__(self, choice: Hetzner) -> None:
+        self._choice = choice
+
+    def releases(self, settings: Settings, pools: Mapping[str, Pool]) -> Iterator[Release]:
+        nodes = {
+            name: {
+                "cloudInit": user_data(settings, pool, WAITS),
+                "labels": pool.node_labels,
+                "taints": [{"key": one.key, "value": one.value, "effect": one.effect} for one in pool.taints],
+            }
+            for name, pool in pools.items()
+        }
+        images = {pool.image for pool in pools.values()}
+        config = {"imagesForArch": {"amd64": sorted(images)[0]}, "nodeConfigs": nodes}
+        groups = [
+            {
+                "name": name,
+                "instanceType": pool.machine_types[0],
+                "region": pool.zones[0],
+                "minSize": pool.min,
+                "maxSize": pool.max,
+            }
+            for name, pool in pools.items()
+        ]
+        encoded = base64.b64encode(json.dumps(config, sort_keys=True).encode()).decode()
+        yield _autoscaler(
+            "hetzner",
+            {
+                "autoscalingGroups": groups,
+                "extraEnv": {"HCLOUD_CLUSTER_CONFIG": encoded},
+                "extraEnvSecrets": {"HCLOUD_TOKEN": {"name": self._choice.token_secret, "key": "token"}},
+            },
+        )
+
+    def things(self, settings: Settings, pool: Pool) -> Iterator[Thing]:
+        del settings, pool  # the autoscaler makes the servers, and nothing else is needed
+        yield from ()
+
+
+class GcpRenderer:
+    """A template and a group per pool, by Crossplane; the autoscaler finds the group by its name."""
+
+    def __init__(self, choice: Gcp) -> None:
+        self._choice = choice
+
+    def _audience(self) -> str:
+        it = self._choice
+        pool = f"projects/{it.project_number}/locations/global/workloadIdentityPools/{it.identity_pool}"
+        return f"//iam.googleapis.com/{pool}/providers/{it.identity_provider}"
+
+    def identity(self) -> str:
+        """How a program that holds a token becomes the service account. It is no secret: it names where things are."""
+        account = self._choice.service_account
+        return json.dumps(
+            {
+                "type": "external_account",
+                "audience": self._audience(),
+                "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+                "token_url": "https://sts.googleapis.com/v1/token",
+                "service_account_impersonation_url": "https://iamcredentials.googleapis.com/v1/projects/-/"
+                f"serviceAccounts/{account}:generateAccessToken",
+                "credential_source": {"file": TOKEN, "format": {"type": "text"}},
+            },
+            sort_keys=True,
+        )
+
+    def releases(self, settings: Settings, pools: Mapping[str, Pool]) -> Iterator[Release]:
+        prefixes = [
+            {"name": group_name(settings, pool), "minSize": pool.min, "maxSize": pool.max} for pool in pools.values()
+        ]
+        config = [{"name": "config", "configMap": {"name": CONFIG}}]
+        yield _autoscaler(
+            "gcp",
+            {
+                "autoscalingGroupsnamePrefix": prefixes,
+                "extraEnv": {"GOOGLE_APPLICATION_CREDENTIALS": f"{CONFIG_FOLDER}/{CONFIG_KEY}"},
+                "extraVolumes": [*_token(self._audience()), *config],
+                "extraVolumeMounts": [*MOUNTS, {"name": "config", "mountPath": CONFIG_FOLDER, "readOnly": True}],
+            },
+        )
+
+    def provider(self) -> Iterator[Thing]:
+        """Crossplane's provider, with a token and what to make of it."""
+        name = "provider-gcp-compute"
+        yield _active(
+            name, [f"{plural}.compute.gcp.m.upbound.io" for plural in ("instancetemplates", "instancegroupmanagers")]
+        )
+        mounts = [*MOUNTS, {"name": "config", "mountPath": CONFIG_FOLDER, "readOnly": True}]
+        volumes = [*_token(self._audience()), {"name": "config", "configMap": {"name": CONFIG}}]
+        pod = {"containers": [{"volumeMounts": mounts}], "volumes": volumes}
+        yield runtime(name, {"metadata": {"name": name}}, pod)
+        yield package(name, f"{REGISTRY}/{name}:v{versions.CROSSPLANE_GCP}")
+        yield _account(
+            "gcp",
+            {
+                "projectID": self._choice.project,
+                "credentials": {"source": "Filesystem", "fs": {"path": f"{CONFIG_FOLDER}/{CONFIG_KEY}"}},
+            },
+        )
+
+    def things(self, settings: Settings, pool: Pool) -> Iterator[Thing]:
+        it, name = self._choice, group_name(settings, pool)
+        [zone] = pool.zones
+        parameters = f"gcp:projects/{it.project}/secrets/{name}"
+        template = {
+            "namePrefix": f"{name}-",
+            "project": it.project,
+            "machineType": pool.machine_types[0],
+            "canIpForward": False,
+            "disk": [
+                {
+                    "sourceImage": pool.image,
+                    "autoDelete": True,
+                    "boot": True,
+                    "diskSizeGb": pool.disk_gib,
+                    "diskEncryptionKey": {"kmsKeySelfLink": it.disk_key},
+                }
+            ],
+            # No access configuration: no public address.
+            "networkInterface": [{"network": it.network, "subnetwork": it.subnetwork}],
+            "metadata": {"user-data": user_data(settings, pool, parameters), "enable-oslogin": "true"},
+            "serviceAccount": {
+                "email": it.machine_account,
+                "scopes": ["https://www.googleapis.com/auth/cloud-platform"],
+            },
+            "scheduling": {
+                "provisioningModel": "SPOT" if pool.spot else "STANDARD",
+                "preemptible": pool.spot,
+                "automaticRestart": not pool.spot,
+            },
+            "shieldedInstanceConfig": {"enableSecureBoot": True, "enableVtpm": True, "enableIntegrityMonitoring": True},
+            "labels": {"keystone-cluster": settings.cluster.name, "keystone-pool": pool.name},
+        }
+        yield _managed("compute.gcp.m.upbound.io/v1beta1", "InstanceTemplate", name, template)
+        group = {
+            "project": it.project,
+            "zone": zone,
+            "baseInstanceName": name,
+            "version": [{"instanceTemplateRef": {"name": name}}],
+            "updatePolicy": {"type": "OPPORTUNISTIC", "minimalAction": "REPLACE"},
+        }
+        # The first size alone: later ones are the autoscaler's.
+        first = {"targetSize": pool.min}
+        yield _managed("compute.gcp.m.upbound.io/v1beta1", "InstanceGroupManager", name, group, first)
+
+
+class AzureRenderer:
+    """A scale set per pool, by Crossplane; the autoscaler is told its name."""
+
+    def __init__(self, choice: Azure) -> None:
+        self._choice = choice
+
+    def releases(self, settings: Settings, pools: Mapping[str, Pool]) -> Iterator[Release]:
+        it = self._choice
+        yield _autoscaler(
+            "azure",
+            {
+                "azureSubscriptionID": it.subscription_id,
+                "azureTenantID": it.tenant_id,
+                "azureClientID": it.client_id,
+                "azureResourceGroup": it.resource_group,
+                "azureVMType": "vmss",
+                "azureUseWorkloadIdentityExtension": True,
+                "autoscalingGroups": [
+                    {"name": group_name(settings, pool), "minSize": pool.min, "maxSize": pool.max}
+                    for pool in pools.values()
+                ],
+                "extraEnv": {
+                    "AZURE_CLIENT_ID": it.client_id,
+                    "AZURE_TENANT_ID": it.tenant_id,
+                    "AZURE_FEDERATED_TOKEN_FILE": TOKEN,
+                    "AZURE_AUTHORITY_HOST": "https://login.microsoftonline.com/",
+                },
+                "extraVolumes": _token(AZURE_AUDIENCE),
+                "extraVolumeMounts": MOUNTS,
+            },
+        )
+
+    def provider(self) -> Iterator[Thing]:
+        """Crossplane's provider, with a token that Azure takes for the application."""
+        it, name = self._choice, "provider-azure-compute"
+        yield _active(name, ["linuxvirtualmachinescalesets.compute.azure.m.upbound.io"])
+        pod = {"containers": [{"volumeMounts": MOUNTS}], "volumes": _token(AZURE_AUDIENCE)}
+        yield runtime(name, {"metadata": {"name": name}}, pod)
+        yield package(name, f"{REGISTRY}/{name}:v{versions.CROSSPLANE_AZURE}")
+        spec = {"clientID": it.client_id, "tenantID": it.tenant_id, "subscriptionID": it.subscription_id}
+        yield _account("azure", {**spec, "oidcTokenFilePath": TOKEN, "credentials": {"source": "OIDCTokenFile"}})
+
+    def things(self, settings: Settings, pool: Pool) -> Iterator[Thing]:
+        it, name = self._choice, group_name(settings, pool)
+        told = user_data(settings, pool, f"azure:https://{it.vault}.vault.azure.net/secrets/{name}")
+        spec = {
+            "location": it.location,
+            "resourceGroupName": it.resource_group,
+            "sku": pool.machine_types[0],
+            "zones": list(pool.zones),
+            "sourceImageId": pool.image,
+            "userData": base64.b64encode(told.encode()).decode(),
+            "priority": "Spot" if pool.spot else "Regular",
+            **({"evictionPolicy": "Delete"} if pool.spot else {}),
+            "upgradeMode": "Manual",
+            "overprovision": False,
+            "encryptionAtHostEnabled": True,
+            "secureBootEnabled": True,
+            "vtpmEnabled": True,
+            "identity": {"type": "UserAssigned", "identityIds": [it.machine_identity]},
+            "osDisk": {
+                "caching": "ReadOnly",
+                "storageAccountType": "Premium_LRS",
+                "diskSizeGb": pool.disk_gib,
+                "diskEncryptionSetId": it.disk_encryption_set,
+            },
+            "networkInterface": [
+                {
+                    "name": "lan",
+                    "primary": True,
+                    # No public address.
+                    "ipConfiguration": [{"name": "lan", "primary": True, "subnetId": it.subnet_id}],
+                }
+            ],
+            "tags": {"keystone-cluster": settings.cluster.name, "keystone-pool": pool.name},
+        }
+        first = {"instances": pool.min}
+        yield _managed("compute.azure.m.upbound.io/v1beta1", "LinuxVirtualMachineScaleSet", name, spec, first)
+
+
+def providers(settings: Settings) -> Iterator[Thing]:
+    """What Crossplane needs for the chosen clouds, in order."""
+    for renderer in clouds(settings).values():
+        if isinstance(renderer, GcpRenderer | AzureRenderer):
+            yield from renderer.provider()
+
+
+def _active(name: str, kinds: list[str]) -> Thing:
+    return Thing(
+        api="apiextensions.crossplane.io/v1alpha1",
+        kind="ManagedResourceActivationPolicy",
+        name=name,
+        after=CROSSPLANE,
+        spec={"activate": kinds},
+    )
+
+
+def _account(cloud: str, spec: Mapping[str, Any]) -> Thing:
+    return Thing(
+        api=f"{cloud}.m.upbound.io/v1beta1", kind="ClusterProviderConfig", name="default", after=CROSSPLANE, spec=spec
+    )
+
+
+def _managed(api: str, kind: str, name: str, spec: Mapping[str, Any], first: Mapping[str, Any] | None = None) -> Thing:
+    """A thing at a cloud. `first` counts when it is made and never again."""
+    return Thing(
+        api=api,
+        kind=kind,
+        name=name,
+        namespace=NAMESPACE,
+        after=CROSSPLANE,
+        spec={
+            "providerConfigRef": {"kind": "ClusterProviderConfig", "name": "default"},
+            "forProvider": dict(spec),
+            **({"initProvider": dict(first)} if first else {}),
+        },
+    )
