@@ -160,9 +160,10 @@ class Front:
                 return _json(self._account.profile_session(what.split("/")[1]))
             if what == "requests":
                 return _json(list(self._requests))
-            if what == "faults" and request.method == "POST":
-                self._faults = list(request.get_json())
-                return _json({})
+            if what == "faults":
+                if request.method == "POST":
+                    self._faults = list(request.get_json())
+                return _json(self._faults)
             if what == "expired" and request.method == "POST":
                 self._expired = set(request.get_json())
                 return _json({})

@@ -15,6 +15,7 @@ def apply() -> None:
     _origins()
     _groups()
     _locks()
+    _queues()
     _bucket_policies()
 
 
@@ -137,6 +138,21 @@ def _locks() -> None:
             bucket.default_lock_mode, bucket.default_lock_days, bucket.default_lock_years = mode, days, years
 
     _replace(S3Backend, "put_object_lock_configuration", put_lock)
+
+
+def _queues() -> None:
+    """A queue forgets its policy when any other attribute is set."""
+    from moto.sqs.models import Queue
+
+    take = Queue._set_attributes
+
+    def take_attributes(self: Any, attributes: dict[str, Any], now: float | None = None) -> None:
+        kept = getattr(self, "policy", None)
+        take(self, attributes, now)
+        if "Policy" not in attributes:
+            self.policy = kept
+
+    _replace(Queue, "_set_attributes", take_attributes)
 
 
 def _replace(owner: Any, name: str, function: Any) -> None:

@@ -110,6 +110,8 @@ def _read(call: Call) -> Props | None:
         found["tagSpecifications"] = [
             {"resourceType": one["ResourceType"], "tags": tags_of(one.get("Tags"))} for one in tags
         ]
+    # moto's answer about a template has the tags that it began with.
+    mine = [{"Name": "resource-id", "Values": [call.id]}]
     return {
         **found,
         "arn": call.arn("ec2", f"launch-template/{call.id}"),
@@ -117,7 +119,7 @@ def _read(call: Call) -> Props | None:
         "description": version.get("VersionDescription") or None,
         "latestVersion": latest,
         "defaultVersion": template["DefaultVersionNumber"],
-        "tagsAll": tags_of(template.get("Tags")),
+        "tagsAll": tags_of(call("ec2", "describe_tags", Filters=mine)["Tags"]),
     }
 
 
