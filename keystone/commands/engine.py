@@ -93,11 +93,38 @@ def preview(
 
 def destroy(stack: Stack = "dev", limit: Limit = 0, verbose: Verbose = False, target: Target = None) -> None:
     """Take everything down that the stack has made. The stack file stays."""
+    if not target:
+        _sweep(stack)  # a network that others use cannot go
     _run("destroy", stack, limit, verbose, target)
     if not target:
         from keystone.hosts.context import sweep
 
         sweep(stack, Path.cwd())
+        # A controller may have made something anew before it went itself.
+        if left := _sweep(stack):
+            raise KeystoneError(
+                f"stack {stack}",
+                f"left at AWS, for it may hold data: {', '.join(left)}",
+                "Remove it there when nobody needs it",
+            )
+
+
+def _sweep(stack: str) -> list[str]:
+    """Remove what the cluster itself has made at AWS; returns what a person has to decide about."""
+    from keystone.settings import read, stackfile
+
+    if "aws" not in stackfile.settings_of(stackfile.config_of(stack)):
+        return []
+    settings = read(stack)
+    assert settings.aws
+    from keystone.aws.leftovers import Leftovers
+
+    leftovers = Leftovers(settings, settings.aws)
+    found = leftovers.find()
+    kept = leftovers.sweep(found)
+    for one in (one for one in found if one not in kept):
+        typer.echo(f"Removed at AWS, which the cluster had made by itself: {one}")
+    return [str(one) for one in kept]
 
 
 def refresh(
