@@ -56,6 +56,9 @@ let
       qps = 20;
       burst = 40;
     };
+    # Cilium's own mesh has no sidecars: services with the annotation service.cilium.io/lb-l7 are balanced request by
+    # request. Its mutual authentication is deprecated since 1.20; WireGuard encrypts instead.
+    loadBalancer.l7.backend = if network.serviceMesh == "cilium" then "envoy" else "disabled";
     cni.exclusive = !foreignMesh;
     socketLB.hostNamespaceOnly = foreignMesh;
     hubble.relay.enabled = true;

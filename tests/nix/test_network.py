@@ -154,6 +154,13 @@ def test_a_service_mesh_of_another_maker_keeps_its_plugin(flake: Flake):
     assert values["socketLB"]["hostNamespaceOnly"] is True
 
 
+@pytest.mark.parametrize(("mesh", "backend"), [("none", "disabled"), ("cilium", "envoy"), ("linkerd", "disabled")])
+def test_ciliums_own_mesh_balances_requests(flake: Flake, mesh: str, backend: str):
+    module = f'{{ lib, ... }}: {{ keystone.network.serviceMesh = lib.mkForce "{mesh}"; }}'
+    values = cilium_values(flake, "dev-primer", module)
+    assert values["loadBalancer"]["l7"]["backend"] == backend
+
+
 @pytest.mark.parametrize(
     ("host", "size"),
     # 1280 of the mesh less VXLAN (50) and WireGuard (80)
