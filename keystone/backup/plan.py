@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from keystone import iam
+from keystone.aws import names
 from keystone.charts import observability
 from keystone.settings import Backup, Settings
 from keystone.settings.backup import NAMESPACE as NAMESPACE
@@ -51,9 +52,8 @@ class Source:
 
 
 def bucket_name(settings: Settings, backup: Backup) -> str:
-    """The bucket's name: in the whole world only one may have it, so the account's number is part of it."""
-    assert settings.aws, "the settings refuse a backup without aws"
-    return backup.bucket or f"{settings.cluster.name}-backup-{settings.aws.account_id}"
+    """The bucket's name."""
+    return backup.bucket or names.bucket(settings, "backup")
 
 
 def sources(settings: Settings, backup: Backup) -> Iterator[Source]:

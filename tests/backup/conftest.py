@@ -21,7 +21,7 @@ from keystone.identities import Identities
 from tests.recording import ROOT_SECRET
 
 REGION = "eu-central-1"
-BUCKET = "site-backup-123456789012"
+BUCKET = "keystone-site-backup-123456789012-eu-central-1"
 
 
 @dataclass

@@ -51,7 +51,7 @@ def test_a_source_says_where_it_lies_under_which_key_and_how_it_comes_back() -> 
     assert "age" in str(found["encryptedWith"])
     lines = found["restore"]
     assert isinstance(lines, list)
-    assert lines[0] == "aws s3 ls --recursive s3://site-backup-123456789012/hosts/s2/etcd/"
+    assert lines[0] == "aws s3 ls --recursive s3://keystone-site-backup-123456789012-eu-central-1/hosts/s2/etcd/"
     assert ".venv/bin/python -m keystone backup key --stack home --output backup.key" in lines
     # etcd comes back on the Primer, whichever server saved it.
     assert lines[-1] == "ssh root@primer systemctl start k3s"
@@ -80,7 +80,7 @@ def test_the_catalogue_is_the_same_bytes_each_time_and_holds_no_secret() -> None
     assert settings.backup
     text = catalogue.text(settings, settings.backup, "home")
     assert text == catalogue.text(settings, settings.backup, "home")
-    assert json.loads(text)["bucket"]["name"] == "site-backup-123456789012"
+    assert json.loads(text)["bucket"]["name"] == "keystone-site-backup-123456789012-eu-central-1"
 
 
 # --- rights ---

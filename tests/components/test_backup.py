@@ -66,7 +66,10 @@ def cases(engine: Engine) -> list[court.Case]:
 
 def test_the_bucket_keeps_what_it_has() -> None:
     engine = deploy()
-    assert engine.named("backup-bucket").inputs == {"bucket": "site-backup-123456789012", "objectLockEnabled": True}
+    assert engine.named("backup-bucket").inputs == {
+        "bucket": "keystone-site-backup-123456789012-eu-central-1",
+        "objectLockEnabled": True,
+    }
     assert engine.named("backup-versions").inputs["versioningConfiguration"] == {"status": "Enabled"}
     lock = engine.named("backup-lock").inputs["rule"]["defaultRetention"]
     assert lock == {"mode": "GOVERNANCE", "days": 14}
