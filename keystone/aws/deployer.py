@@ -5,12 +5,15 @@ Create calls know the tags that are asked for and later calls those of the resou
 """
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from keystone import iam
 from keystone.aws import names
 from keystone.iam import Statement
 from keystone.settings import Settings
 
+MAX_POLICY = 6144
+"""Characters that IAM takes in one policy."""
 READING = ("Get", "List", "Describe")
 SERVES: Mapping[str, tuple[str, ...]] = {
     "Buckets": (
@@ -206,6 +209,16 @@ def statements(settings: Settings) -> list[Statement]:
             )
         )
     return [*found, *_parameters(settings), *(_pools(settings) if aws.node_pools else ())]
+
+
+def documents(settings: Settings) -> list[dict[str, Any]]:
+    """The policy as documents that IAM takes, in the order of the statements."""
+    found: list[list[Statement]] = [[]]
+    for one in statements(settings):
+        if len(iam.document([*found[-1], one])) > MAX_POLICY:
+            found.append([])
+        found[-1].append(one)
+    return [iam.policy(part) for part in found]
 
 
 def _parameters(settings: Settings) -> list[Statement]:

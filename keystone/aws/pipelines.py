@@ -31,15 +31,21 @@ def parameter(settings: Settings, kind: str) -> str:
     return keys.minted(settings)[keys.PIPELINE_TAGS[kind]].parameter
 
 
+def joins(settings: Settings, kind: str, key_arn: object) -> list[Statement]:
+    """What a job needs to come into the mesh."""
+    own = (names.parameter_arn(settings, parameter(settings, kind)),)
+    return [
+        rights.reads_parameters(own, "its mesh key"),
+        rights.decrypts_parameters(names.chosen(settings), own, key_arn),
+    ]
+
+
 def statements(settings: Settings, ci: Ci, kind: str, key_arn: object) -> list[Statement]:
     """What a job may: `preview` reads, `up` does what the person may who runs the program."""
-    aws = names.chosen(settings)
-    own = (names.parameter_arn(settings, parameter(settings, kind)),)
-    joins = [rights.reads_parameters(own, "its mesh key"), rights.decrypts_parameters(aws, own, key_arn)]
     granted = deployer.statements(settings)
     return [
         *(granted if kind == "up" else deployer.reading(granted)),
-        *joins,
+        *joins(settings, kind, key_arn),
         *(_state(ci, kind) if ci.state_bucket else ()),
     ]
 

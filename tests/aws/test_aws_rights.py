@@ -1,0 +1,59 @@
+"""keystone/aws/page.py, deployer.py, rights.py: what may be done at AWS, as documents and as a page."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from keystone import iam
+from keystone.aws import deployer, page
+from keystone.aws.__main__ import main
+from tests.aws.sites import site
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+def test_the_page_is_what_the_policies_say() -> None:
+    assert (PROJECT / page.PATH).read_text() == page.page(), f"python -m keystone.aws > {page.PATH}"
+
+
+def test_every_statement_has_a_reason_and_a_name_of_its_own() -> None:
+    found = deployer.statements(site(hostedZoneId="Z123"))
+    assert all(len(one.reason) > 10 for one in found)
+    assert len({one.sid for one in found}) == len(found)
+
+
+def test_who_runs_the_program_gets_documents_that_iam_takes() -> None:
+    settings = site(hostedZoneId="Z123")
+    documents = deployer.documents(settings)
+    assert [len(iam.encoded(one)) <= deployer.MAX_POLICY for one in documents] == [True] * len(documents)
+    sids = [one["Sid"] for document in documents for one in document["Statement"]]
+    assert sids == [one.sid for one in deployer.statements(settings)]
+
+
+def test_who_runs_the_program_makes_no_role_beyond_the_bound_and_touches_no_identity_elsewhere() -> None:
+    for one in deployer.statements(site()):
+        if any(action.startswith("iam:") for action in one.actions):
+            where = ("role/keystone/site/", "policy/keystone/site/", "profile/keystone/site/", "oidc-provider/")
+            assert all(any(part in resource for part in where) for resource in one.resources), one.sid
+        if "iam:CreateRole" in one.actions:
+            bound = "arn:aws:iam::123456789012:policy/keystone/site/boundary"
+            assert one.conditions == {"StringEquals": {"iam:PermissionsBoundary": bound}}
+        assert "*" not in one.actions
+        assert not {"iam:*", "kms:*", "ec2:*", "s3:*"} & set(one.actions)
+
+
+def test_without_pools_nobody_needs_rights_about_machines() -> None:
+    actions = {action for one in deployer.statements(site(nodePools={})) for action in one.actions}
+    assert not [one for one in actions if one.startswith(("ec2:", "autoscaling:", "sqs:", "events:"))]
+
+
+def test_the_policy_of_a_stack_is_printed_for_iam(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(PROJECT)
+    assert main(["--stack", "dev-cloud"]) == 0
+    documents = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {document["Version"] for document in documents} == {"2012-10-17"}
+    assert main(["--stack", "dev"]) == 1
+    assert capsys.readouterr().err == "Pulumi.dev.yaml: has no section aws. Name a stack that has one.\n"
