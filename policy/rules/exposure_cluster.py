@@ -72,9 +72,12 @@ def service(it: Resource) -> Findings:
 )
 def chart_service(it: Resource) -> Findings:
     path, values = charts.values(it)
-    for place, inner in maps(values, path):
+    found = dict(maps(values, path))
+    for place, inner in found.items():
         kind = inner.get("type") if "type" in inner else inner.get("serviceType")
-        if kind in OUTSIDE and not _pool(inner):
+        # Some charts (Traefik's) keep the service's own spec apart from its labels and annotations.
+        around = found.get(place.removesuffix(".spec"))
+        if kind in OUTSIDE and not _pool(inner) and not _pool(around):
             yield Finding(f"{place}.type", show(kind), "it takes an address without a named pool")
 
 
