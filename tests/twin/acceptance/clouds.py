@@ -7,12 +7,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import boto3
 import httpx
 import yaml
 
 from tests.networks import Network
-from tests.twin.acceptance.checkout import Checkout, Done
+from tests.twin.acceptance.checkout import PYTHON, Checkout, Done
 from twin import clouds
+from twin.clouds.aws import ACCESS_KEY, SECRET_KEY
 from twin.clouds.cloudflare import CONTROL
 from twin.env import variables
 from twin.site import DEFAULT_PASSPHRASE, Site
@@ -83,6 +85,54 @@ class CloudCheckout(Checkout):
         answer = httpx.get(f"{self._doubles[clouds.CLOUDFLARE]}{CONTROL}/{what}", timeout=20, trust_env=False)
         return answer.raise_for_status().json()
 
+    def aws(self, service: str, **credentials: str) -> Any:
+        """A client of the twin's AWS, as the deployer or with a session's credentials."""
+        given = credentials or {"aws_access_key_id": ACCESS_KEY, "aws_secret_access_key": SECRET_KEY}
+        region = self.config["keystone:aws"]["region"]
+        return boto3.client(service, region_name=region, endpoint_url=self._doubles[clouds.AWS], **given)
+
+    def at_aws(self) -> dict[str, list[str]]:
+        """What exists at AWS by kind, but for what an account has from its first day."""
+        ec2, roles = self.aws("ec2"), self.aws("iam")
+        machines = [one for part in ec2.describe_instances()["Reservations"] for one in part["Instances"]]
+        made = [{"Name": "tag-key", "Values": ["*"]}]
+        found = {
+            "instances": [one["InstanceId"] for one in machines if one["State"]["Name"] != "terminated"],
+            "networks": [one["VpcId"] for one in ec2.describe_vpcs()["Vpcs"] if not one["IsDefault"]],
+            "groups": [one["GroupId"] for one in ec2.describe_security_groups(Filters=made)["SecurityGroups"]],
+            "templates": [one["LaunchTemplateId"] for one in ec2.describe_launch_templates()["LaunchTemplates"]],
+            "volumes": [one["VolumeId"] for one in ec2.describe_volumes()["Volumes"]],
+            "addresses": [one["AllocationId"] for one in ec2.describe_addresses()["Addresses"]],
+            "pools": [
+                one["AutoScalingGroupName"]
+                for one in self.aws("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
+            ],
+            "balancers": [
+                one["LoadBalancerArn"] for one in self.aws("elbv2").describe_load_balancers()["LoadBalancers"]
+            ],
+            "buckets": [one["Name"] for one in self.aws("s3").list_buckets()["Buckets"]],
+            "roles": [one["RoleName"] for one in roles.list_roles()["Roles"]],
+            "policies": [one["PolicyName"] for one in roles.list_policies(Scope="Local")["Policies"]],
+            "profiles": [one["InstanceProfileName"] for one in roles.list_instance_profiles()["InstanceProfiles"]],
+            "issuers": [one["Arn"] for one in roles.list_open_id_connect_providers()["OpenIDConnectProviderList"]],
+            "parameters": [one["Name"] for one in self.aws("ssm").describe_parameters()["Parameters"]],
+            "queues": self.aws("sqs").list_queues().get("QueueUrls", []),
+            "rules": [one["Name"] for one in self.aws("events").list_rules()["Rules"]],
+            "sites": [
+                one["Id"] for one in self.aws("cloudfront").list_distributions()["DistributionList"].get("Items", [])
+            ],
+            "certificates": [
+                one["CertificateArn"] for one in self.aws("acm").list_certificates()["CertificateSummaryList"]
+            ],
+        }
+        return {kind: names for kind, names in found.items() if names}
+
+    def console(self, instance: str, *words: str) -> str:
+        """What `tailscale` says on a machine of a pool."""
+        done = self.run(PYTHON, "-c", ON_INSTANCE, instance, *words, limit=60)
+        self.said.pop()  # what a test asks for is no log
+        return done.text
+
     def kubectl(self, *words: str) -> Any:
         """The JSON that kubectl prints on the Primer."""
         return json.loads(self.on("primer", "kubectl", *words, "--output", "json"))
@@ -95,3 +145,14 @@ class CloudCheckout(Checkout):
         for check in json.loads(done.stdout)["checks"]:
             counts[check["group"]] = counts.get(check["group"], 0) + 1
         return counts
+
+
+ON_INSTANCE = """
+import sys
+from twin import control
+from twin.site import Site
+import os
+site = Site.read(os.environ["KEYSTONE_STACK"])
+said = control.request(site.control_socket, "tailscale", instance=sys.argv[1], argv=sys.argv[2:])
+sys.stdout.write(said["stdout"] + said["stderr"])
+"""

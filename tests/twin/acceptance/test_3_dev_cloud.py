@@ -1,10 +1,11 @@
-"""The stack `dev-cloud` from nothing to nothing: dev with a tunnel into it, and what its clouds hold meanwhile."""
+"""The stack `dev-cloud` from nothing to nothing: dev with a tunnel into it and a pool of machines at AWS."""
 
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import ClientError
 
 from keystone.charts.tunnel import origin
 from keystone.settings import read
@@ -13,7 +14,7 @@ from tests.twin.acceptance.clouds import CloudCheckout
 from tests.twin.acceptance.watching import Argv, changed
 from twin.clouds.cloudflare import TOKEN
 
-pytestmark = [pytest.mark.twin, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.twin, pytest.mark.timeout(1800)]
 UP_SECONDS = 600
 """A limit for a busy machine; `make bench` measures."""
 
@@ -34,13 +35,55 @@ def cloud(tmp_path_factory: pytest.TempPathFactory, short_folder: Path, argv: Ar
 def test_up_makes_machines_platform_and_tunnel(cloud: CloudCheckout):
     done = cloud.up(limit=UP_SECONDS)
     assert not {word for word in done.rows.values() if word not in ("created", "read")}, done.text
-    assert len(cloud.nodes()) == len(cloud.mesh_nodes()) == cloud.size
+    assert cloud.size == 6
+    joined(cloud)
+
+
+def joined(cloud: CloudCheckout) -> None:
+    """Wait until machines and settings are one in mesh and cluster: pools start theirs by themselves."""
+    cloud.until("every machine in the mesh", lambda: len(cloud.mesh_nodes()) == cloud.size)
+    cloud.until("every machine in the cluster", lambda: len(cloud.nodes()) == cloud.size)
+
+
+def instances(cloud: CloudCheckout) -> set[str]:
+    """The machines of the pools."""
+    return cloud.nodes() - set(cloud.hosts())
 
 
 def test_every_node_is_ready_and_every_pair_pings(cloud: CloudCheckout):
-    found = cloud.verified()
-    assert found["node ready"] == cloud.size
-    assert found["mesh ping"] == cloud.size * (cloud.size - 1)
+    found, hosts, machines = cloud.verified(), len(cloud.hosts()), sorted(instances(cloud))
+    assert (found["node ready"], found["pool node ready"]) == (hosts, len(machines))
+    assert (found["mesh ping"], found["mesh ping to pools"]) == (hosts * (hosts - 1), hosts * len(machines))
+    pings = {
+        (one, other): cloud.console(one, "ping", "--c", "3", "--timeout", "5s", "--until-direct=false", other)
+        for one in machines
+        for other in sorted(cloud.nodes() - {one})
+    }
+    assert [pair for pair, said in pings.items() if "pong" not in said] == []
+    assert found["mesh ping"] + found["mesh ping to pools"] + len(pings) == 30
+
+
+def test_a_token_of_the_cluster_gets_a_roles_credentials_and_no_other_does(cloud: CloudCheckout):
+    account = cloud.kubectl("get", "serviceaccount", "pool-keys", "--namespace", "keystone-system")
+    role = account["metadata"]["annotations"]["eks.amazonaws.com/role-arn"]
+
+    def token(audience: str, name: str = "pool-keys") -> str:
+        words = ("create", "token", name, "--namespace", "keystone-system", "--audience", audience)
+        return cloud.on("primer", "kubectl", *words).strip()
+
+    sts = cloud.aws("sts")
+    given = {"RoleArn": role, "RoleSessionName": "trial"}
+    found = sts.assume_role_with_web_identity(**given, WebIdentityToken=token("sts.amazonaws.com"))["Credentials"]
+    session = cloud.aws(
+        "sts",
+        aws_access_key_id=found["AccessKeyId"],
+        aws_secret_access_key=found["SecretAccessKey"],
+        aws_session_token=found["SessionToken"],
+    )
+    assert session.get_caller_identity()["Arn"].endswith("/trial")
+    for refused in (token("elsewhere"), token("sts.amazonaws.com", "default")):
+        with pytest.raises(ClientError, match=r"AccessDenied|InvalidIdentityToken"):
+            sts.assume_role_with_web_identity(**given, WebIdentityToken=refused)
 
 
 def test_each_public_name_leads_through_the_tunnel_behind_a_login(cloud: CloudCheckout):
@@ -48,7 +91,7 @@ def test_each_public_name_leads_through_the_tunnel_behind_a_login(cloud: CloudCh
     assert len(tunnel["hostnames"]) == 2
     names = {f"{key}.{tunnel['zone']}" for key in tunnel["hostnames"]}
     objects = cloud.at_cloudflare()
-    assert {one.removeprefix("records ") for one in objects if one.startswith("records ")} == names
+    assert {f"records {name}" for name in names} <= set(objects)
     assert {one for one in objects if one.startswith("apps ")} == {
         f"apps dev-cloud-{key}" for key in tunnel["hostnames"]
     }
@@ -81,6 +124,19 @@ def test_a_second_up_and_a_preview_change_nothing_here_and_in_the_clouds(cloud: 
     assert cloud.writes_at_cloudflare() == written
 
 
+@pytest.mark.parametrize(("least", "most", "count"), [(3, 5, 3), (1, 1, 1)])
+def test_a_pool_grows_and_shrinks_in_place(cloud: CloudCheckout, least: int, most: int, count: int):
+    before = cloud.resources()
+    with cloud.editing() as config:
+        config["keystone:aws"]["nodePools"]["spot"] |= {"min": least, "max": most, "desired": count}
+    done = cloud.up()
+    assert set(changed(before, cloud.resources()).values()) == {"touched"}, done.text
+    joined(cloud)
+    cloud.verified()
+    assert len(instances(cloud)) == count
+    assert cloud.keystone("preview", "--expect-no-changes").ok
+
+
 def test_no_secret_of_the_clouds_is_in_state_logs_command_lines_or_output(cloud: CloudCheckout, argv: Argv):
     checked = cloud.keystone("check", "secrets", limit=120)
     assert checked.ok, checked.text
@@ -93,9 +149,21 @@ def test_no_secret_of_the_clouds_is_in_state_logs_command_lines_or_output(cloud:
 
 
 def test_a_destroy_leaves_nothing_in_the_clouds_and_on_this_computer(cloud: CloudCheckout):
-    engine = cloud.keystone("destroy", limit=300)
+    # What the program has never seen: a controller made it for the cluster.
+    ec2, tag = cloud.aws("ec2"), {"Key": "kubernetes.io/cluster/dev-cloud", "Value": "owned"}
+    [network] = cloud.at_aws()["networks"]
+    [subnet, *_] = ec2.describe_subnets(Filters=[{"Name": "vpc-id", "Values": [network]}])["Subnets"]
+    tagged = [{"ResourceType": "instance", "Tags": [tag]}]
+    where = {"SubnetId": subnet["SubnetId"], "ImageId": "ami-0123456789abcdef0"}
+    ec2.run_instances(**where, MinCount=1, MaxCount=1, TagSpecifications=tagged)
+    ec2.create_network_interface(
+        SubnetId=subnet["SubnetId"], TagSpecifications=[{"ResourceType": "network-interface", "Tags": [tag]}]
+    )
+    engine = cloud.keystone("destroy", limit=600)
     assert engine.ok, engine.text
+    assert engine.stdout.count("Removed at AWS, which the cluster had made by itself: ") == 2
     assert cloud.at_cloudflare() == []
+    assert cloud.at_aws() == {}
     twin = cloud.twin("down", limit=180)
     assert twin.ok, twin.text
     assert "twin: nothing is left over" in twin.stderr
