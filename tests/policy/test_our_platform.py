@@ -43,6 +43,12 @@ CHOICES: dict[str, dict[str, Any]] = {
         },
         "platform": {"certManager": {}},
     },
+    "linkerd": {
+        "network": {"serviceMesh": "linkerd"},
+        "storage": {"localPath": {}},
+        "platform": {"certManager": {}},
+        "observability": {},
+    },
     "cilium": {"network": {"gateway": "cilium", "serviceMesh": "cilium", "loadBalancer": {"pools": POOLS}}},
     "observed": {"storage": {"localPath": {}}, "observability": {}},
     "observed with a bucket": {
