@@ -146,7 +146,7 @@ class Aws:
             )
         attempts = int(self.settings.get("maxRetries") or RETRIES)
         config = Config(
-            retries={"mode": "standard", "max_attempts": attempts + 1},
+            retries={"mode": "standard", "total_max_attempts": attempts + 1},
             connect_timeout=CONNECT_SECONDS,
             read_timeout=READ_SECONDS,
             s3={"addressing_style": "path"} if self.settings.get("s3UsePathStyle") else None,
