@@ -119,7 +119,7 @@ def test_a_preview_knows_inputs_and_not_what_aws_will_say(cloud: AwsCloud) -> No
         (
             "aws:autoscaling/group:Group",
             {"minSize": 3, "maxSize": 1, "desiredCapacity": 2, "launchTemplate": {"id": "x"}},
-            "minSize, desiredCapacity and maxSize must rise",
+            "minSize must not be above maxSize, not 3 and 1",
         ),
         (
             "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule",

@@ -81,6 +81,13 @@ def _tags(call: Call, tags: list[Props]) -> list[dict[str, Any]]:
 def _create(call: Call) -> str:
     name = call.inputs["name"]
     hooks = [_hook(one["name"], one) for one in call.inputs.get("initialLifecycleHooks") or []]
+    least, wanted, most = (call.inputs.get(name) for name in ("minSize", "desiredCapacity", "maxSize"))
+    if wanted is not None and not least <= wanted <= most:
+        # AWS' own words; moto takes any number.
+        said = (
+            f"Desired capacity:{wanted:.0f} must be between the specified min size:{least:.0f} and max size:{most:.0f}"
+        )
+        raise ProviderError(f"autoscaling create_auto_scaling_group: ValidationError: {said}")
     tags = _tags(call, call.inputs.get("tags") or [])
     more = compact(LifecycleHookSpecificationList=hooks or None, Tags=tags or None)
     call("autoscaling", "create_auto_scaling_group", AutoScalingGroupName=name, **_settings(call.inputs), **more)
@@ -122,7 +129,8 @@ def _retag(call: Call) -> None:
 def _await_capacity(call: Call) -> None:
     """Wait for the instances that the program asks for, as the official plugin does, unless it says "0"."""
     limit = _seconds(call.inputs.get("waitForCapacityTimeout"))
-    wanted = call.inputs.get("desiredCapacity") or call.inputs["minSize"]
+    wanted = max(call.inputs.get("desiredCapacity") or 0, call.inputs["minSize"])
+    wanted = min(wanted, call.inputs["maxSize"])
     if limit <= 0 or not wanted:
         return
 
@@ -200,9 +208,10 @@ def _check(inputs: Any) -> list[tuple[str, str]]:
     places = [name for name in ("availabilityZones", "vpcZoneIdentifiers") if inputs.get(name)]
     if len(places) == 2:
         faults.append(("availabilityZones", "availabilityZones and vpcZoneIdentifiers exclude each other"))
-    sizes = [inputs.get(name) for name in ("minSize", "desiredCapacity", "maxSize")]
-    if all(isinstance(size, float | int) for size in sizes) and sorted(sizes) != sizes:  # pyright: ignore[reportArgumentType]
-        faults.append(("desiredCapacity", f"minSize, desiredCapacity and maxSize must rise, not {sizes}"))
+    # desiredCapacity may lie beside them: where an autoscaler has it, the program keeps the first one.
+    least, most = inputs.get("minSize"), inputs.get("maxSize")
+    if isinstance(least, float | int) and isinstance(most, float | int) and least > most:
+        faults.append(("minSize", f"minSize must not be above maxSize, not {least:.0f} and {most:.0f}"))
     return faults
 
 
