@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import pulumi
+from pulumi_aws import iam as aws
 from pulumi_kubernetes.core import v1 as core
 from pulumi_kubernetes.meta import v1 as meta
 
 from components.aws_node_events import AwsNodeEvents, AwsNodeEventsArgs
 from components.chart_release import ChartRelease, ChartReleaseArgs
 from components.workload_role import Trust, WorkloadRole, WorkloadRoleArgs
-from keystone.aws import controllers, events
+from keystone import iam
+from keystone.aws import controllers, events, names
 from keystone.charts import Release
 from keystone.charts import aws as charts
 from keystone.iam import Statement
@@ -42,7 +44,9 @@ class AwsControllers(pulumi.ComponentResource):
     """Stands for Karpenter and its kinds."""
 
     def __init__(self, name: str, args: AwsControllersArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("keystone:components:AwsControllers", name, None, opts)
+        # What policies judge: no resource shows where a controller takes its credentials from.
+        judged = {"credentials": names.chosen(args.settings).credentials}
+        super().__init__("keystone:components:AwsControllers", name, judged, opts)
         self._name, self._args = name, args
         self.draining = [self._termination(), self._lifecycle()] if charts.TERMINATION in args.releases else []
         if charts.AUTOSCALER in args.releases:
@@ -50,7 +54,18 @@ class AwsControllers(pulumi.ComponentResource):
         self.karpenter = [self._karpenter()] if charts.KARPENTER in args.releases else []
         self.register_outputs({})
 
-    def _role(self, account: str, statements: Sequence[Statement]) -> pulumi.Output[str]:
+    def _role(self, account: str, statements: Sequence[Statement]) -> pulumi.Output[str] | None:
+        """The role of a controller; without web identity a policy, for whom the user lets it be."""
+        settings = self._args.settings
+        if names.chosen(settings).credentials != "webIdentity":
+            aws.Policy(
+                f"{self._name}-{account}-policy",
+                name=iam.role_name(settings.cluster.name, account),
+                path=iam.path(settings.cluster.name),
+                policy=pulumi.Output.json_dumps(iam.policy(statements), sort_keys=True),
+                opts=pulumi.ResourceOptions(parent=self),
+            )
+            return None
         return WorkloadRole(
             f"{self._name}-{account}",
             WorkloadRoleArgs(
@@ -89,11 +104,11 @@ class AwsControllers(pulumi.ComponentResource):
         queue = self._events("drain")
         rights = controllers.termination_handler(self._args.settings, queue.arn, self._args.key_arn)
         role = self._role(charts.TERMINATION, rights)
-        return self._install(charts.TERMINATION, charts.termination_values(role, queue.url))
+        return self._install(charts.TERMINATION, charts.termination_values(self._args.settings, role, queue.url))
 
     def _autoscaler(self) -> None:
         role = self._role(charts.AUTOSCALER, controllers.autoscaler(self._args.settings))
-        self._install(charts.AUTOSCALER, charts.autoscaler_values(role))
+        self._install(charts.AUTOSCALER, charts.autoscaler_values(self._args.settings, role))
 
     def _lifecycle(self) -> pulumi.Resource:
         settings, (zone, subnet) = self._args.settings, self._args.place
@@ -110,7 +125,7 @@ class AwsControllers(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self),
         )
         role = self._role(charts.LIFECYCLE, controllers.lifecycle())
-        return self._install(charts.LIFECYCLE, charts.lifecycle_values(role), config)
+        return self._install(charts.LIFECYCLE, charts.lifecycle_values(settings, role), config)
 
     def _karpenter(self) -> pulumi.Resource:
         settings, queue = self._args.settings, self._events(charts.KARPENTER)

@@ -1,6 +1,6 @@
 """No static keys: no user at AWS, no key in a provider, trust that names who may use it."""
 
-from judging.kinds import custom, sdk
+from judging.kinds import component, custom, sdk
 from judging.resource import Resource, document, is_list, is_loopback, is_map, maps
 from judging.rule import ABSENT, CRITICAL, HIGH, Finding, Findings, rule, show
 
@@ -287,6 +287,20 @@ def crossplane(it: Resource) -> Findings:
         yield Finding("spec.credentials.source", show(source), "it must be IRSA, WebIdentity or PodIdentity")
 
 
+@rule(
+    "pool-controllers-short-lived",
+    "What decides about pools proves itself to AWS by credentials that end",
+    component("AwsControllers"),
+    CRITICAL,
+    cure="Set aws.credentials to webIdentity, or to instanceProfile where the controllers run on machines at EC2",
+    reference="OWASP Kubernetes Top Ten 2022, K08",
+    guards={"credentials": ("secret", ABSENT)},
+)
+def pool_controllers(it: Resource) -> Findings:
+    if it.at("credentials") not in ("webIdentity", "instanceProfile"):
+        yield Finding("credentials", show(it.at("credentials")), "a key in a Secret does not end")
+
+
 RULES = (
     no_user,
     aws_provider,
@@ -298,4 +312,5 @@ RULES = (
     not_admin,
     oidc,
     crossplane,
+    pool_controllers,
 )
