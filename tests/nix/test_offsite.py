@@ -95,6 +95,25 @@ def test_one_copy_that_fails_does_not_keep_the_others_back(flake: Flake, tmp_pat
     assert (tmp_path / "token").read_text() == "token\n"
 
 
+def test_kubeadms_servers_save_etcd_and_k3s_saves_its_own(flake: Flake, tmp_path: Path) -> None:
+    script = flake.host("kubeadm-primer", "c: c.config.systemd.services.etcd-backup.script")
+    folder = tmp_path / "var/backup/etcd"
+    folder.mkdir(parents=True)
+    for day in range(10, 40):
+        (folder / f"etcd-snapshot-202601{day}T000000Z.db").write_text("old")
+    (tmp_path / "etcdctl").write_text('#!/bin/sh\nfor last; do :; done; echo saved >"$last"\n')
+    (tmp_path / "etcdctl").chmod(0o755)
+    script = script.replace("/var/backup", f"{tmp_path}/var/backup")
+    done = subprocess.run(
+        ["bash", "-ec", script], env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    kept = sorted(file.name for file in folder.iterdir())
+    assert len(kept) == 28
+    assert (folder / kept[-1]).read_text() == "saved\n"
+    assert "etcd-backup" not in flake.host("dev-primer", "c: builtins.attrNames c.config.systemd.services")
+
+
 def test_a_machine_without_a_backup_has_none_of_it(flake: Flake) -> None:
     names = flake.host("dev-primer", "c: builtins.attrNames c.config.systemd.timers")
     assert not [name for name in names if name.startswith("offsite")]
