@@ -261,7 +261,10 @@ def leftovers(site: Site, recorded: list[processes.Record]) -> list[str]:
     """What still exists of a site that was taken down: processes, folders, listening ports."""
     found = [f"process {entry.pid} ({entry.name})" for entry in recorded if entry.alive()]
     found += [f"folder {folder}" for folder in (site.root, site.run) if folder.exists()]
-    return found + [f"port {listener}" for listener in ports.listeners(site.network)]
+    from twin.pools import network_of
+
+    networks = (site.network, network_of(site.network))
+    return found + [f"port {listener}" for network in networks for listener in ports.listeners(network)]
 
 
 def _site(stack: str, project: Path) -> Site:
@@ -301,6 +304,9 @@ def _table(found: dict[str, Any]) -> str:
         for unit, state in machine["units"].items():
             problem = f"  {state['problem']}" if state["problem"] else ""
             lines.append(f"  {unit:14} {state['state']}{problem}")
+    for name, machine in found["instances"].items():
+        problem = f"  {machine['problem']}" if machine["problem"] else ""
+        lines.append(f"{name:20} {machine['address']:15} {machine['state']} in {machine['zone']}{problem}")
     total = sum(process["memory"] for process in found["processes"].values())
     lines.append(f"{len(found['processes'])} processes, {total // 1024**2} MiB")
     lines += [
