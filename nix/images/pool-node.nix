@@ -64,6 +64,9 @@ in
       ];
       serviceConfig = {
         Type = "exec";
+        RemainAfterExit = true;
+        # A machine that ends leaves the mesh at once; Headscale would forget its ephemeral node half an hour later.
+        ExecStop = "-${tailscale} logout";
         Restart = "on-failure";
         RestartSec = 10;
         UMask = "0077";
