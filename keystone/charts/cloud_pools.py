@@ -48,6 +48,11 @@ def pools_of(settings: Settings, cloud: str) -> dict[str, Pool]:
     return {name: pool for name, pool in pools(settings).items() if pool.cloud == cloud}
 
 
+def static_keys(settings: Settings) -> list[str]:
+    """The chosen clouds whose API knows no credentials that end."""
+    return ["hetzner"] if settings.clouds and settings.clouds.hetzner else []
+
+
 def releases(settings: Settings) -> Iterator[Release]:
     for cloud, renderer in clouds(settings).items():
         yield from renderer.releases(settings, pools_of(settings, cloud))

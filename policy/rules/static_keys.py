@@ -301,6 +301,23 @@ def pool_controllers(it: Resource) -> Findings:
         yield Finding("credentials", show(it.at("credentials")), "a key in a Secret does not end")
 
 
+@rule(
+    "cloud-pools-short-lived",
+    "Pools of other clouds are scaled by credentials that end",
+    component("CloudPools"),
+    CRITICAL,
+    cure="Take servers of that cloud as hosts (remote: true), or allow its pools by a dated exception",
+    reference="OWASP Kubernetes Top Ten 2022, K08",
+    guards={"staticKeys": (["hetzner"], ABSENT)},
+)
+def cloud_pools(it: Resource) -> Findings:
+    keys = it.at("staticKeys")
+    if not is_list(keys):
+        yield Finding("staticKeys", show(keys), "it must say which clouds have one")
+    elif clouds := ", ".join(map(str, keys)):
+        yield Finding("staticKeys", clouds, "an API token in a Secret does not end")
+
+
 RULES = (
     no_user,
     aws_provider,
@@ -313,4 +330,5 @@ RULES = (
     oidc,
     crossplane,
     pool_controllers,
+    cloud_pools,
 )
