@@ -72,7 +72,7 @@ def first_scene() -> dict[str, Any]:
         "trigger-first": command("echo create-$N >> first.log", delete="echo delete-$N >> first.log", triggers=[1],
                                  environment={"N": "1"}, opts={"delete_before_replace": True}),
         "no-delete": command("echo create >> no-delete.log"),
-        "leaves": command("sleep 60 >/dev/null 2>&1 & echo $! > left.pid"),
+        "leaves": command("sleep 1000 >/dev/null 2>&1 & echo $! > left.pid"),
         **{f"meets-{n}": command(MEET.format(n=n)) for n in range(PARALLEL)},
     }  # fmt: skip
 

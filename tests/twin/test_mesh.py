@@ -69,14 +69,14 @@ async def nodes(site: Trial) -> dict[str, Any]:
     return {node["given_name"]: node for node in listed}
 
 
-def test_all_twelve_pairs_answer_within_milliseconds(runner: asyncio.Runner, site: Trial) -> None:
+def test_all_twelve_pairs_answer_on_the_direct_path(runner: asyncio.Runner, site: Trial) -> None:
     async def scenario() -> None:
         for one, other in itertools.permutations(MACHINES, 2):
             # The first answer may take the relay while the direct path is found.
             output = await site.must(one, "tailscaled", "ping", "--c=10", "--timeout=5s", other)
             last = output.strip().splitlines()[-1]
             assert last.startswith(f"pong from {other} (100.64."), output
-            assert int(last.rpartition(" in ")[2].removesuffix("ms").removesuffix("s")) < 50, output
+            assert " via 127." in last, output
 
     runner.run(scenario())
 
