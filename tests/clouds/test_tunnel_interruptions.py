@@ -60,8 +60,9 @@ def kill_while_creating(stage: Stage, cloud: Cloud, path: str, *, arrives: bool)
     ("path", "name", "made"),
     [
         ("cfd_tunnel$", "tunnel-1", "tunnels site-1"),
-        ("dns_records$", "tunnel-dns-argocd", "records argocd.example.org"),
-        ("access/apps$", "tunnel-application-argocd", "apps site-argocd"),
+        # The same story by other kinds, a minute each: `make accept`.
+        pytest.param("dns_records$", "tunnel-dns-argocd", "records argocd.example.org", marks=pytest.mark.acceptance),
+        pytest.param("access/apps$", "tunnel-application-argocd", "apps site-argocd", marks=pytest.mark.acceptance),
     ],
 )
 def test_what_a_killed_plugin_has_made_is_found_and_the_next_update_goes_on(
