@@ -36,7 +36,9 @@ class Lock(Model):
 class Backup(Model):
     """A bucket at AWS and what fills it. Machines and jobs write there by web identity, without a static key."""
 
-    bucket: BucketName | None = Field(default=None, description="name of the bucket; left out: keystone-CLUSTER-backup-ACCOUNT-REGION")
+    bucket: BucketName | None = Field(
+        default=None, description="name of the bucket; left out: keystone-CLUSTER-backup-ACCOUNT-REGION"
+    )
     retention_days: Days = Field(default=35, description="how long copies stay")
     lock: Lock = Field(default=Lock(), description="how long copies cannot be removed")
     every_hours: Literal[1, 2, 3, 4, 6, 8, 12] = Field(
