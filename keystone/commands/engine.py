@@ -1,5 +1,6 @@
 """`keystone up`, `preview`, `destroy` and `refresh`: the engine's runs, made safe for a run without a person."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -119,6 +120,9 @@ def _sweep(stack: str) -> list[str]:
     assert settings.aws
     from keystone.aws.leftovers import Leftovers
 
+    # An empty variable stands for none, which AWS' Python client takes for a name.
+    for name in [name for name, value in os.environ.items() if name.startswith("AWS_") and not value]:
+        del os.environ[name]
     leftovers = Leftovers(settings, settings.aws)
     found = leftovers.find()
     kept = leftovers.sweep(found)
