@@ -10,7 +10,7 @@ Where it differs from the official plugin, on purpose:
 - Names that AWS would give to anybody who asks twice (buckets in us-east-1, queues, rules) are looked up first.
 - Deleting what is gone succeeds. An object that could not be finished is deleted again.
 
-What moto 5.2.5 does not do as AWS does, and what is done about it here:
+What moto 5.2.5 does not do as AWS does, and what is done about it here (twin/clouds/aws/mends.py mends more, in moto):
 
 | moto | here |
 | --- | --- |
@@ -19,8 +19,9 @@ What moto 5.2.5 does not do as AWS does, and what is done about it here:
 | tells a year as the rotation period of every key | a period is taken from the program |
 | tells `Years: 0` beside a retention in days | left out |
 | drops a group's warm-up, life time and rebalancing | read only where told |
+| tells a launch template's tags as they were at first | asked for by DescribeTags |
 | cannot change a file system's throughput | refused in one line |
-| issues every certificate by itself after a minute | CertificateValidation waits for nothing else |
+| issues every certificate by itself | CertificateValidation waits for nothing else |
 | knows no AWS-managed policies | name your own |
 | checks no rights, no quotas and no trust | twin/clouds/aws checks trust, and rights on parameters |
 """
