@@ -20,6 +20,7 @@ HERMETIC = {
     "PULUMI_CREDENTIAL_STORE": "plaintext",
 }
 """The twin needs no network: nothing is looked up, nothing is downloaded."""
+AWS_PROFILES = Path(__file__).with_name("clouds") / "aws" / "profile.ini"
 TWIN_BIN = Path(__file__).with_name("bin")
 
 
@@ -50,8 +51,9 @@ def aws_variables() -> dict[str, str]:
         "AWS_ACCESS_KEY_ID": ACCESS_KEY,
         "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
         "AWS_SESSION_TOKEN": "",
-        "AWS_PROFILE": "",
-        "AWS_CONFIG_FILE": os.devnull,
+        # An empty name would be one to look for: the Python SDK and the command line take it so.
+        "AWS_PROFILE": "keystone-twin",
+        "AWS_CONFIG_FILE": str(AWS_PROFILES),
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_EC2_METADATA_DISABLED": "true",
     }
