@@ -39,7 +39,8 @@ def state(settings: Settings, daemon_sets: Sequence[Thing]) -> str:
     found = _found(daemon_sets).get(chosen)
     if found is None:
         return f"{chosen}, within k3s"
-    return f"{chosen} on {found.get('status', {}).get('numberReady', 0)} nodes"
+    ready = found.get("status", {}).get("numberReady", 0)
+    return f"{chosen} on {ready} node{'' if ready == 1 else 's'}"
 
 
 def faults(

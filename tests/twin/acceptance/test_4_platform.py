@@ -81,6 +81,17 @@ BROUGHT_UP: dict[str, Sections] = {
 }
 """The main choices, from nothing to nothing."""
 
+CHANGED: dict[str, tuple[Sections, set[str]]] = {
+    "argo": (
+        {"observability": {"logs": {"store": "bucket"}, "metrics": {"retentionDays": 20}}},
+        {"chart-kube-prometheus-stack-release"},
+    ),
+    "calico": ({"storage": {"localPath": {"path": "/var/lib/elsewhere"}}}, {"chart-local-path-release"}),
+    "linkerd": ({"network": {"serviceMesh": "linkerd", "gateway": "traefik"}}, {"chart-traefik-release"}),
+    "longhorn": ({"storage": {"longhorn": {"replicas": 1}}}, {"chart-longhorn-release"}),
+}
+"""A change to each of them, and the releases that it touches."""
+
 PREVIEWED: dict[str, Sections] = {
     "no load balancer": {"network": {"loadBalancer": {"pools": {}}}, **CERTIFICATES},
     "traefik without certificates": {"network": {"gateway": "traefik", "loadBalancer": {"pools": "some"}}},
@@ -152,6 +163,28 @@ def test_a_second_up_changes_nothing(chosen: Checkout) -> None:
     done = chosen.up(limit=UP_SECONDS)
     assert "no changes" in done.stdout
     assert changed(before, chosen.resources()) == {}
+
+
+def test_a_changed_setting_touches_its_own_release_and_is_waited_for(chosen: Checkout) -> None:
+    sections, touched = CHANGED[chosen.stack]
+    before = chosen.resources()
+    choose(chosen, BROUGHT_UP[chosen.stack] | sections)
+    chosen.up(limit=UP_SECONDS)
+    after = chosen.resources()
+    releases = {name.rpartition(" ")[2] for name in changed(before, after) if name.endswith("-release")}
+    assert releases == touched
+    if chosen.stack == "argo":
+        found = kubectl(chosen, "get", "application", "kube-prometheus-stack", "--namespace", "argocd")
+        assert found["status"]["sync"]["comparedTo"]["source"]["name"] == found["spec"]["source"]["name"]
+        assert found["spec"]["source"]["helm"]["valuesObject"]["prometheus"]["prometheusSpec"]["retention"] == "20d"
+
+
+def test_verify_finds_the_network_plugin_of_the_settings_in_the_host_layers_hands(chosen: Checkout) -> None:
+    done = chosen.keystone("verify", "--json", limit=120)
+    assert done.ok, done.text
+    [plugin] = [check for check in json.loads(done.stdout)["checks"] if check["group"] == "network plugin"]
+    cni = read(chosen.stack, chosen.folder).network.cni
+    assert (plugin["name"], plugin["detail"]) == (cni, f"{cni} on 1 node")
 
 
 def test_a_destroy_leaves_nothing_and_waits_for_no_finalizer(chosen: Checkout) -> None:
