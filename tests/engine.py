@@ -263,12 +263,11 @@ class Background:
 
     def kill(self) -> None:
         """End the engine at once, as a crash would."""
-        # The language host and the program do not notice for minutes; a test must not leave them behind.
-        self._left = [
-            child
-            for child in psutil.Process(self.process.pid).children(recursive=True)
-            if any("pulumi-language-python" in word for word in child.cmdline())
-        ]
+        # The language host, the program and official plugins do not notice for minutes, or ever; a test must not leave
+        # them behind. The project's own plugins have to notice by themselves, and end their commands.
+        engine = psutil.Process(self.process.pid)
+        found = [child for child in engine.children() if not any("twin/plugins" in word for word in child.cmdline())]
+        self._left = [one for child in found for one in (child, *child.children(recursive=True))]
         self.process.kill()
 
     def wait(self, timeout: float = RUN_SECONDS) -> Run:
