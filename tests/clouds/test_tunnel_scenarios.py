@@ -18,6 +18,7 @@ from tests.clouds.running import Cloud, running
 from tests.clouds.tunnel_stage import ACCOUNT, HOSTNAMES, IDENTITY_SECRET, ZONE, Stage
 from tests.engine import Run, is_secret
 from twin.clouds.cloudflare import API, TOKEN
+from twin.plugins.cloudflare.client import RETRIES
 
 pytestmark = [pytest.mark.timeout(900)]
 EXPIRED = "expired-token-of-the-right-length-0000000"
@@ -192,6 +193,42 @@ def test_an_expired_token_is_told_in_one_line(stage: Stage, cloud: Cloud) -> Non
     assert len(line.strip().splitlines()) == 1
     assert EXPIRED[:40] not in run.output
     assert cloud.objects() == []
+
+
+def test_a_wrong_token_is_told_in_one_line(stage: Stage) -> None:
+    wrong = "wrong-token-of-the-right-length-000000000"[:40]
+    stage.set(token=wrong)
+    run = stage.up()
+    assert not run.ok
+    [line] = [line for line in run.messages("tunnel-1", passing=False) if "Cloudflare" in line]
+    assert "Cloudflare refuses the API token: it is wrong, has expired or lacks a permission" in line
+    assert wrong not in run.output
+
+
+def test_a_quota_that_is_used_up_is_told_in_cloudflares_own_words_and_asked_once(stage: Stage, cloud: Cloud) -> None:
+    said = {"code": 81045, "message": "Record quota exceeded."}
+    body = {"success": False, "errors": [said], "messages": [], "result": None}
+    cloud.fail({"method": "POST", "path": "dns_records$", "status": 400, "times": 99, "body": body})
+    run = stage.up()
+    assert not run.ok
+    found = {line.strip() for line in run.messages("tunnel-dns-grafana", passing=False)}
+    assert any(
+        re.fullmatch(r"POST \S+/dns_records: 400 BAD REQUEST: Record quota exceeded\. \(81045\)", x) for x in found
+    )
+    refused = [one for one in cloud.requests("POST") if one["path"].endswith("dns_records")]
+    assert len(refused) == len(HOSTNAMES)
+    cloud.fail()
+    assert stage.up().ok, "what was made before the refusal is kept"
+
+
+def test_a_cloudflare_that_never_recovers_is_given_up(stage: Stage, cloud: Cloud) -> None:
+    broken = {"method": "POST", "path": "cfd_tunnel$", "status": 500, "times": 999, "headers": {"retry-after": "0.02"}}
+    cloud.fail(broken)
+    run = stage.up()
+    assert not run.ok
+    assert "500 INTERNAL SERVER ERROR: Internal error: told to fail (10001)" in "\n".join(run.messages("tunnel-1"))
+    asked = [one for one in cloud.requests("POST") if one["path"].endswith("cfd_tunnel")]
+    assert [one["retry"] for one in asked] == list(range(RETRIES + 1))
 
 
 def test_a_busy_and_failing_cloudflare_is_asked_again_until_all_is_made(stage: Stage, cloud: Cloud) -> None:
