@@ -8,12 +8,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from keystone import iam
-from keystone.aws import names
+from keystone.aws import leftovers, names
 from keystone.iam import Statement
 from keystone.settings import Settings
 
 MAX_POLICY = 6144
 """Characters that IAM takes in one policy."""
+LEFTOVER_SIDS = ("RemoveOurs", "RemoveOfKubernetes", "RemoveOfDrivers")
+"""One statement for each tag by which a thing is known: conditions of one statement must all hold."""
 READING = ("Get", "List", "Describe")
 SERVES: Mapping[str, tuple[str, ...]] = {
     "Buckets": (
@@ -184,7 +186,7 @@ def statements(settings: Settings) -> list[Statement]:
         Statement(
             sid="KeyNames",
             actions=("kms:CreateAlias", "kms:DeleteAlias", "kms:UpdateAlias"),
-            resources=(f"arn:{part}:kms:{here}:{names.key_alias(settings)}*",),
+            resources=tuple(f"arn:{part}:kms:{here}:{names.key_alias(settings)}{rest}" for rest in ("", "-*")),
             reason="an alias needs the right at both its ends, and an alias has no tags",
         ),
         Statement(
@@ -208,7 +210,7 @@ def statements(settings: Settings) -> list[Statement]:
                 reason="a record is there when its change is done",
             )
         )
-    return [*found, *_parameters(settings), *(_pools(settings) if aws.node_pools else ())]
+    return [*found, *_parameters(settings), *(_pools(settings) if aws.node_pools else ()), *_leftovers(settings)]
 
 
 def documents(settings: Settings) -> list[dict[str, Any]]:
@@ -243,6 +245,41 @@ def _parameters(settings: Settings) -> list[Statement]:
             reason="a parameter's key is shown by a call that knows no resource",
         ),
     ]
+
+
+def _leftovers(settings: Settings) -> list[Statement]:
+    """What a destroy looks for and removes: things that others made for the cluster (keystone/aws/leftovers.py)."""
+    remove = (
+        "ec2:DeleteNetworkInterface",
+        "ec2:TerminateInstances",
+        "elasticloadbalancing:DeleteLoadBalancer",
+        "elasticloadbalancing:DeleteTargetGroup",
+    )
+    found = [
+        Statement(
+            sid="FindLeftovers",
+            actions=(
+                "ec2:DescribeInstances",
+                "ec2:DescribeNetworkInterfaces",
+                "ec2:DescribeSnapshots",
+                "ec2:DescribeVolumes",
+                "elasticloadbalancing:Describe*",
+            ),
+            resources=("*",),
+            reason="a destroy tells what controllers have made besides; these calls know no resource",
+        )
+    ]
+    for sid, (key, value) in zip(LEFTOVER_SIDS, leftovers.tags(settings.cluster.name).items(), strict=True):
+        found.append(
+            Statement(
+                sid=sid,
+                actions=remove,
+                resources=("*",),
+                conditions={"StringEquals": {f"aws:ResourceTag/{key}": value}},
+                reason="a destroy removes what controllers have made and what holds no data, by its tag",
+            )
+        )
+    return found
 
 
 def _pools(settings: Settings) -> list[Statement]:

@@ -15,6 +15,7 @@ WORKLOAD_SERVICES = (
     "ec2",
     "eks",
     "elasticfilesystem",
+    "elasticloadbalancing",
     "events",
     "kms",
     "rds",

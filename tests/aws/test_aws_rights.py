@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from keystone import iam
-from keystone.aws import deployer, page
+from keystone.aws import deployer, leftovers, page
 from keystone.aws.__main__ import main
 from tests.aws.sites import site
 
@@ -43,9 +43,18 @@ def test_who_runs_the_program_makes_no_role_beyond_the_bound_and_touches_no_iden
         assert not {"iam:*", "kms:*", "ec2:*", "s3:*"} & set(one.actions)
 
 
-def test_without_pools_nobody_needs_rights_about_machines() -> None:
+def test_without_pools_nobody_needs_rights_to_start_machines() -> None:
     actions = {action for one in deployer.statements(site(nodePools={})) for action in one.actions}
-    assert not [one for one in actions if one.startswith(("ec2:", "autoscaling:", "sqs:", "events:"))]
+    assert not [one for one in actions if one.startswith(("ec2:Create", "ec2:Run", "autoscaling:", "sqs:", "events:"))]
+
+
+def test_a_destroy_removes_what_carries_one_of_the_clusters_tags_and_nothing_else() -> None:
+    found = {one.sid: one for one in deployer.statements(site())}
+    tags = {}
+    for sid in deployer.LEFTOVER_SIDS:
+        [(key, value)] = found[sid].conditions["StringEquals"].items()
+        tags[key.removeprefix("aws:ResourceTag/")] = value
+    assert tags == leftovers.tags("site")
 
 
 def test_the_policy_of_a_stack_is_printed_for_iam(
