@@ -1,4 +1,4 @@
-"""A bucket with all that none may lack: customer key, no public access, versions, one owner, TLS alone."""
+"""A bucket with all that none may lack: customer key, no public access, versions, one owner."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,21 +7,27 @@ import pulumi
 from pulumi_aws import s3
 
 from keystone import iam
-from keystone.aws import names, rights
 from keystone.iam import Statement
-from keystone.settings import Settings
+from keystone.settings import Lock
 
 OLD_VERSIONS_DAYS = 30
+PARTS_DAYS = 3
+"""After so many days the parts of an upload that broke off are removed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AwsBucketArgs:
-    """`what` is the part of the name for its use; `allows` are further statements of its policy."""
+    """`policy` says what the bucket refuses and allows by itself; with `lock` no version goes before its time.
 
-    settings: Settings
-    what: str
+    `lifecycle` are rules beside the one for uploads that broke off; left out: replaced objects end after 30 days.
+    """
+
+    bucket: str
     key_arn: pulumi.Input[str]
-    allows: Sequence[Statement] = ()
+    policy: Sequence[Statement]
+    protect: bool
+    lock: Lock | None = None
+    lifecycle: Sequence[s3.BucketLifecycleConfigurationRuleArgs] = ()
 
 
 class AwsBucket(pulumi.ComponentResource):
@@ -33,8 +39,9 @@ class AwsBucket(pulumi.ComponentResource):
         child = pulumi.ResourceOptions(parent=self)
         bucket = s3.Bucket(
             f"{name}-bucket",
-            bucket=names.bucket(args.settings, args.what),
-            opts=pulumi.ResourceOptions(parent=self, protect=args.settings.protect_hosts),
+            bucket=args.bucket,
+            object_lock_enabled=True if args.lock else None,
+            opts=pulumi.ResourceOptions(parent=self, protect=args.protect),
         )
         block = s3.BucketPublicAccessBlock(
             f"{name}-block",
@@ -65,27 +72,54 @@ class AwsBucket(pulumi.ComponentResource):
         versions = s3.BucketVersioning(
             f"{name}-versions", bucket=bucket.id, versioning_configuration={"status": "Enabled"}, opts=child
         )
-        s3.BucketLifecycleConfiguration(
+        lifecycle = s3.BucketLifecycleConfiguration(
             f"{name}-lifecycle",
             bucket=bucket.id,
-            rules=[
-                {
-                    "id": "old-versions",
-                    "status": "Enabled",
-                    "filter": {"prefix": ""},
-                    "noncurrent_version_expiration": {"noncurrent_days": OLD_VERSIONS_DAYS},
-                    "abort_incomplete_multipart_upload": {"days_after_initiation": 7},
-                }
-            ],
+            rules=[*(args.lifecycle or [_old_versions()]), _broken_uploads()],
             opts=pulumi.ResourceOptions(parent=self, depends_on=[versions]),  # it speaks of versions
         )
-        document = iam.policy(rights.bucket_policy(names.bucket_arn(args.settings, args.what), *args.allows))
         policy = s3.BucketPolicy(
             f"{name}-policy",
             bucket=bucket.id,
-            policy=pulumi.Output.json_dumps(document, sort_keys=True),
+            policy=pulumi.Output.json_dumps(iam.policy(args.policy), sort_keys=True),
             opts=pulumi.ResourceOptions(parent=self, depends_on=[block]),  # S3 takes one change at a time
         )
-        closed = pulumi.Output.all(bucket.id, block.id, owner.id, encryption.id, versions.id, policy.id)
-        self.name = closed.apply(lambda values: values[0])
+        locked = self._lock(name, bucket, args.lock, versions)
+        closed = [block.id, owner.id, encryption.id, versions.id, lifecycle.id, policy.id, *(it.id for it in locked)]
+        self.name = pulumi.Output.all(bucket.id, *closed).apply(lambda values: values[0])
         self.register_outputs({"name": self.name})
+
+    def _lock(
+        self, name: str, bucket: s3.Bucket, lock: Lock | None, versions: pulumi.Resource
+    ) -> list[s3.BucketObjectLockConfiguration]:
+        if lock is None:
+            return []
+        made = s3.BucketObjectLockConfiguration(
+            f"{name}-lock",
+            bucket=bucket.id,
+            rule={"default_retention": {"mode": lock.mode.upper(), "days": lock.days}},
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[versions]),  # S3 locks versions, not objects
+        )
+        return [made]
+
+
+def _old_versions() -> s3.BucketLifecycleConfigurationRuleArgs:
+    return s3.BucketLifecycleConfigurationRuleArgs(
+        id="old-versions",
+        status="Enabled",
+        filter=s3.BucketLifecycleConfigurationRuleFilterArgs(prefix=""),
+        noncurrent_version_expiration=s3.BucketLifecycleConfigurationRuleNoncurrentVersionExpirationArgs(
+            noncurrent_days=OLD_VERSIONS_DAYS
+        ),
+    )
+
+
+def _broken_uploads() -> s3.BucketLifecycleConfigurationRuleArgs:
+    return s3.BucketLifecycleConfigurationRuleArgs(
+        id="parts",
+        status="Enabled",
+        filter=s3.BucketLifecycleConfigurationRuleFilterArgs(prefix=""),
+        abort_incomplete_multipart_upload=s3.BucketLifecycleConfigurationRuleAbortIncompleteMultipartUploadArgs(
+            days_after_initiation=PARTS_DAYS
+        ),
+    )

@@ -33,14 +33,15 @@ class AwsIssuer(pulumi.ComponentResource):
         super().__init__("keystone:components:AwsIssuer", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         settings, host = args.settings, names.issuer_host(args.settings)
+        arn = names.bucket_arn(settings, BUCKET)
         distribution = self._distribution(name, settings, self._certificate(name, settings))
         bucket = AwsBucket(
             f"{name}-documents",
             AwsBucketArgs(
-                settings=settings,
-                what=BUCKET,
+                bucket=names.bucket(settings, BUCKET),
                 key_arn=args.key_arn,
-                allows=[rights.issuer_reader(names.bucket_arn(settings, BUCKET), distribution.arn)],
+                policy=rights.bucket_policy(arn, rights.issuer_reader(arn, distribution.arn)),
+                protect=settings.protect_hosts,
             ),
             opts=child,
         )

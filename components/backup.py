@@ -12,9 +12,9 @@ from pulumi_kubernetes.batch import v1 as batch
 from pulumi_kubernetes.core import v1 as core
 from pulumi_kubernetes.meta import v1 as meta
 
+from components.aws_bucket import AwsBucket, AwsBucketArgs
 from components.thing import thing
 from components.workload_role import Trust, WorkloadRole, WorkloadRoleArgs
-from keystone import iam
 from keystone.backup import access, catalogue, plan
 from keystone.charts import backup as manifests
 from keystone.identities import Identities
@@ -23,8 +23,6 @@ from keystone.settings import Settings
 
 LEVELS = ("enforce", "audit", "warn")
 DELETION_DAYS = 30
-PARTS_DAYS = 3
-"""After so many days the parts of an upload that broke off are removed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,10 +45,10 @@ class Backup(pulumi.ComponentResource):
     def __init__(self, name: str, args: BackupArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("keystone:components:Backup", name, None, opts)
         key = self._key(name, args)
-        bucket, complete = self._bucket(name, args, key)
+        bucket = self._bucket(name, args, key)
         s3.BucketObjectv2(
             f"{name}-catalogue",
-            bucket=bucket.bucket,
+            bucket=bucket.name,
             key=plan.CATALOGUE_KEY,
             content=catalogue.text(args.settings, args.backup, args.stack),
             content_type="application/json",
@@ -58,12 +56,12 @@ class Backup(pulumi.ComponentResource):
             kms_key_id=key.arn,
             # Its older versions are locked too; without protection they go with the bucket.
             force_destroy=not args.backup.protect,
-            opts=pulumi.ResourceOptions(parent=self, depends_on=complete),
+            opts=pulumi.ResourceOptions(parent=self),
         )
         namespace, closed = self._namespace(name, args)
-        roles = self._roles(name, args, bucket.arn, key.arn, namespace)
-        self._jobs(name, args, namespace, roles, [*complete, *closed])
-        self.bucket = bucket.bucket
+        roles = self._roles(name, args, key.arn, namespace)
+        self._jobs(name, args, namespace, roles, [bucket, *closed])
+        self.bucket = bucket.name
         self.register_outputs({"bucket": self.bucket})
 
     def _key(self, name: str, args: BackupArgs) -> kms.Key:
@@ -82,73 +80,20 @@ class Backup(pulumi.ComponentResource):
         )
         return key
 
-    def _bucket(self, name: str, args: BackupArgs, key: kms.Key) -> tuple[s3.Bucket, list[pulumi.Resource]]:
-        """The bucket, and what must be there before the first copy: nothing lies in it unlocked or unencrypted."""
-        backup, child = args.backup, pulumi.ResourceOptions(parent=self)
-        bucket = s3.Bucket(
-            f"{name}-bucket",
-            bucket=plan.bucket_name(args.settings, backup),
-            object_lock_enabled=True,
-            opts=pulumi.ResourceOptions(parent=self, protect=backup.protect),
-        )
-        private = s3.BucketPublicAccessBlock(
-            f"{name}-private",
-            bucket=bucket.bucket,
-            block_public_acls=True,
-            block_public_policy=True,
-            ignore_public_acls=True,
-            restrict_public_buckets=True,
-            opts=child,
-        )
-        owned = s3.BucketOwnershipControls(
-            f"{name}-owned",
-            bucket=bucket.bucket,
-            rule=s3.BucketOwnershipControlsRuleArgs(object_ownership="BucketOwnerEnforced"),
-            opts=child,
-        )
-        versions = s3.BucketVersioning(
-            f"{name}-versions",
-            bucket=bucket.bucket,
-            versioning_configuration=s3.BucketVersioningVersioningConfigurationArgs(status="Enabled"),
-            opts=child,
-        )
-        encrypted = s3.BucketServerSideEncryptionConfiguration(
-            f"{name}-encryption",
-            bucket=bucket.bucket,
-            rules=[
-                s3.BucketServerSideEncryptionConfigurationRuleArgs(
-                    bucket_key_enabled=True,
-                    apply_server_side_encryption_by_default=s3.BucketServerSideEncryptionConfigurationRuleApplyServerSideEncryptionByDefaultArgs(
-                        sse_algorithm="aws:kms", kms_master_key_id=key.arn
-                    ),
-                )
-            ],
-            opts=child,
-        )
-        tls = s3.BucketPolicy(
-            f"{name}-policy",
-            bucket=bucket.bucket,
-            policy=pulumi.Output.json_dumps(iam.policy(access.bucket_policy(bucket.arn, key.arn)), sort_keys=True),
-            # S3 refuses to change policy and block at the same time.
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[private]),
-        )
-        lock = s3.BucketObjectLockConfiguration(
-            f"{name}-lock",
-            bucket=bucket.bucket,
-            rule=s3.BucketObjectLockConfigurationRuleArgs(
-                default_retention=s3.BucketObjectLockConfigurationRuleDefaultRetentionArgs(
-                    mode=backup.lock.mode.upper(), days=backup.lock.days
-                )
+    def _bucket(self, name: str, args: BackupArgs, key: kms.Key) -> AwsBucket:
+        arn = plan.bucket_arn(args.settings, args.backup)
+        return AwsBucket(
+            f"{name}-copies",
+            AwsBucketArgs(
+                bucket=plan.bucket_name(args.settings, args.backup),
+                key_arn=key.arn,
+                policy=access.bucket_policy(arn, key.arn),
+                protect=args.backup.protect,
+                lock=args.backup.lock,
+                lifecycle=_lifecycle(args.backup),
             ),
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[versions]),  # S3 locks versions, not objects
+            opts=pulumi.ResourceOptions(parent=self),
         )
-        kept = s3.BucketLifecycleConfiguration(
-            f"{name}-lifecycle",
-            bucket=bucket.bucket,
-            rules=_lifecycle(backup),
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[versions]),
-        )
-        return bucket, [private, owned, encrypted, tls, lock, kept]
 
     def _namespace(self, name: str, args: BackupArgs) -> tuple[pulumi.Output[str], list[pulumi.Resource]]:
         """The namespace, and what closes its network."""
@@ -168,9 +113,10 @@ class Backup(pulumi.ComponentResource):
         return namespace, closed
 
     def _roles(
-        self, name: str, args: BackupArgs, bucket: Any, key: Any, namespace: pulumi.Output[str]
+        self, name: str, args: BackupArgs, key: Any, namespace: pulumi.Output[str]
     ) -> dict[str, pulumi.Output[str]]:
         """The ARNs of the roles by service account, each with its service account."""
+        bucket = plan.bucket_arn(args.settings, args.backup)
         wanted = {plan.HOSTS_ACCOUNT: access.hosts(bucket, key), manifests.VERIFY: access.verify(bucket)}
         if args.backup.copies_buckets:
             wanted[manifests.BUCKETS] = access.buckets(bucket, key)
@@ -256,13 +202,5 @@ def _lifecycle(backup: BackupSettings) -> list[s3.BucketLifecycleConfigurationRu
             status="Enabled",
             filter=within(prefix=plan.CATALOGUE_KEY),
             noncurrent_version_expiration=older(noncurrent_days=backup.retention_days),
-        ),
-        rule(
-            id="parts",
-            status="Enabled",
-            filter=within(prefix=""),
-            abort_incomplete_multipart_upload=s3.BucketLifecycleConfigurationRuleAbortIncompleteMultipartUploadArgs(
-                days_after_initiation=PARTS_DAYS
-            ),
         ),
     ]

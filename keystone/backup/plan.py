@@ -56,6 +56,11 @@ def bucket_name(settings: Settings, backup: Backup) -> str:
     return backup.bucket or names.bucket(settings, "backup")
 
 
+def bucket_arn(settings: Settings, backup: Backup) -> str:
+    """The bucket's ARN."""
+    return f"arn:{names.chosen(settings).partition}:s3:::{bucket_name(settings, backup)}"
+
+
 def sources(settings: Settings, backup: Backup) -> Iterator[Source]:
     """Everything that is copied, in the order of a restore."""
     for host in settings.servers:

@@ -66,18 +66,18 @@ def cases(engine: Engine) -> list[court.Case]:
 
 def test_the_bucket_keeps_what_it_has() -> None:
     engine = deploy()
-    assert engine.named("backup-bucket").inputs == {
+    assert engine.named("backup-copies-bucket").inputs == {
         "bucket": "keystone-site-backup-123456789012-eu-central-1",
         "objectLockEnabled": True,
     }
-    assert engine.named("backup-versions").inputs["versioningConfiguration"] == {"status": "Enabled"}
-    lock = engine.named("backup-lock").inputs["rule"]["defaultRetention"]
+    assert engine.named("backup-copies-versions").inputs["versioningConfiguration"] == {"status": "Enabled"}
+    lock = engine.named("backup-copies-lock").inputs["rule"]["defaultRetention"]
     assert lock == {"mode": "GOVERNANCE", "days": 14}
-    assert {engine.named(name).protect for name in ("backup-bucket", "backup-key")} == {True}
+    assert {engine.named(name).protect for name in ("backup-copies-bucket", "backup-key")} == {True}
 
 
 def test_copies_of_machines_end_by_age_and_those_of_buckets_when_they_were_replaced() -> None:
-    rules = {rule["id"]: rule for rule in deploy(retentionDays=60).named("backup-lifecycle").inputs["rules"]}
+    rules = {rule["id"]: rule for rule in deploy(retentionDays=60).named("backup-copies-lifecycle").inputs["rules"]}
     assert (rules["hosts"]["filter"], rules["hosts"]["expiration"]) == ({"prefix": "hosts/"}, {"days": 60})
     assert "days" not in rules["replaced"]["expiration"]
     assert rules["replaced"]["noncurrentVersionExpiration"] == {"noncurrentDays": 60}
@@ -85,12 +85,12 @@ def test_copies_of_machines_end_by_age_and_those_of_buckets_when_they_were_repla
 
 def test_a_lock_that_nobody_lifts_is_a_choice() -> None:
     engine = deploy(lock={"mode": "compliance", "days": 30})
-    assert engine.named("backup-lock").inputs["rule"]["defaultRetention"] == {"mode": "COMPLIANCE", "days": 30}
+    assert engine.named("backup-copies-lock").inputs["rule"]["defaultRetention"] == {"mode": "COMPLIANCE", "days": 30}
 
 
 def test_nothing_lies_in_the_bucket_before_it_is_locked_encrypted_and_closed() -> None:
     engine = deploy()
-    before = {"backup-private", "backup-owned", "backup-encryption", "backup-policy", "backup-lock", "backup-lifecycle"}
+    before = {f"backup-copies-{it}" for it in ("block", "owner", "encryption", "policy", "lock", "lifecycle")}
     for name in VERSIONED_LATE:
         assert before <= engine.named(name).dependencies, name
     assert "backup-policy-default-deny" in engine.named("backup-verify-backup-job").dependencies
