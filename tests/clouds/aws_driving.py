@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from tests.clouds.aws import REGION, AwsCloud
-from tests.clouds.aws_lives import Life
+from tests.clouds.aws_life import Life
 from twin.clouds.aws import ACCESS_KEY, SECRET_KEY
 from twin.plugins import wire
 from twin.plugins.aws.provider import AwsProvider

@@ -8,7 +8,8 @@ import pytest
 
 from tests.clouds.aws import ACCOUNT, AwsCloud, running
 from tests.clouds.aws_driving import DEFAULT_TAGS, Stage
-from tests.clouds.aws_lives import ELSEWHERE, LIVES, Life, document, trust
+from tests.clouds.aws_life import Life, document, trust
+from tests.clouds.aws_lives import ELSEWHERE, LIVES
 from twin.plugins import wire
 from twin.plugins.aws import extract
 from twin.plugins.aws.rows import KINDS

@@ -13,7 +13,8 @@ import psutil
 import pytest
 
 from tests.clouds.aws import ACCOUNT, REGION, AwsCloud, running
-from tests.clouds.aws_lives import LIVES, document, trust
+from tests.clouds.aws_life import document, trust
+from tests.clouds.aws_lives import LIVES
 from tests.engine import Background, Engine, Run, is_secret
 from twin.clouds.aws import ACCESS_KEY, SECRET_KEY
 from twin.env import aws_variables
