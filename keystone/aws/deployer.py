@@ -128,6 +128,7 @@ def statements(settings: Settings) -> list[Statement]:
                 "iam:DeleteRolePolicy",
                 "iam:GetPolicy*",
                 "iam:GetRole*",
+                "iam:ListAttachedRolePolicies",
                 "iam:ListInstanceProfilesForRole",
                 "iam:ListPolicyVersions",
                 "iam:ListRole*",

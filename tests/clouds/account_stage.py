@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from keystone.settings import Settings, parse
 from tests.aws.sites import document_of
 from tests.clouds.aws import ACCOUNT, REGION, AwsCloud
 from tests.engine import REPOSITORY, Engine, Run
@@ -79,6 +80,10 @@ class AccountStage(Engine):
         account = {"accountId": ACCOUNT, "region": REGION, "endpoints": {"default": self.cloud.url}}
         settings = {**document_of(**account, **aws), "protectHosts": False}
         (self.workdir / "scene.json").write_text(json.dumps({"settings": settings, "root": ROOT_SECRET}))
+
+    def settings(self) -> Settings:
+        """Those of the last scene."""
+        return parse(json.loads((self.workdir / "scene.json").read_text())["settings"])
 
     def pulumi_command(self, *words: str, timeout: float = RUN_SECONDS) -> Run:
         return super().pulumi_command(*words, timeout=max(timeout, RUN_SECONDS))
