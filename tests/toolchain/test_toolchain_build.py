@@ -29,11 +29,16 @@ def quiet() -> Progress:
 
 def spawn(*names: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "toolchain", "ensure", *names], cwd=PROJECT, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "toolchain", "ensure", *names],
+        cwd=PROJECT,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Tests in a shell's background inherit that Ctrl-C is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
-def wait_for(what: Callable[[], bool], seconds: float = 20) -> None:
+def wait_for(what: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < deadline, "it did not happen in time"
