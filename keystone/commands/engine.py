@@ -114,7 +114,11 @@ def _sweep(stack: str) -> list[str]:
     """Remove what the cluster itself has made at AWS; returns what a person has to decide about."""
     from keystone.settings import read, stackfile
 
-    if "aws" not in stackfile.settings_of(stackfile.config_of(stack)):
+    try:
+        chosen = stackfile.settings_of(stackfile.config_of(stack))
+    except KeystoneError:
+        return []  # the run itself says so; a project of plain Pulumi has no settings
+    if "aws" not in chosen:
         return []
     settings = read(stack)
     assert settings.aws
