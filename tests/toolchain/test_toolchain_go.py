@@ -75,6 +75,7 @@ def test_versions_py_and_go_mod_say_the_same(tool: Tool) -> None:
         built_on = {
             "pulumi-language-python": "github.com/pulumi/pulumi/sdk/v3",
             "alloy-syntax": "github.com/grafana/alloy/syntax",
+            "rclone": "github.com/rclone/rclone",
         }
         name = built_on.get(tool.name, owner)
         assert required[name] == f"v{tool.version}"
