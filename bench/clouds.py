@@ -26,13 +26,18 @@ WATCHED = ("primer-headscale", "primer-kube-apiserver", "primer-etcd", "primer-k
 
 def cloud(folder: Path, machines: int) -> None:
     """Measure the stack; with `machines`, its pool too when it has grown to so many."""
+    place(folder)
+    measure(LIFE, folder, (lambda copy: pool(copy, machines)) if machines else (lambda _copy: None))
+
+
+def place(folder: Path) -> None:
+    """A copy of the project whose stack has a network of its own."""
     sites.copy(folder)
     path = folder / f"Pulumi.{STACK}.yaml"
     document = yaml.safe_load(re.sub(r"127\.\d+\.0\.", f"127.{NETWORK}.0.", path.read_text()))
     for name, host in document["config"]["keystone:hosts"].items():
         host["installerHostKey"] = installer_public_key(f"127.{NETWORK}.0.0/24", name)
     path.write_text(yaml.safe_dump(document, sort_keys=False))
-    measure(LIFE, folder, (lambda place: pool(place, machines)) if machines else (lambda _place: None))
 
 
 def pool(folder: Path, machines: int) -> None:
@@ -77,8 +82,14 @@ def seconds(folder: Path) -> dict[str, tuple[float, float]]:
 
 
 def status(folder: Path) -> dict[str, Any]:
-    """What `twin status` knows."""
+    """What `twin status` knows; a twin that starts many machines at once may need a while to answer."""
     line = [sys.executable, "-m", "twin", "status", "--stack", STACK, "--json"]
     variables = environment(folder, STACK)
-    done = subprocess.run(line, cwd=folder, env=variables, capture_output=True, text=True, check=True, timeout=60)
-    return json.loads(done.stdout)
+    deadline = time.monotonic() + JOIN_SECONDS
+    while True:
+        done = subprocess.run(line, cwd=folder, env=variables, capture_output=True, text=True, check=False, timeout=90)
+        if done.returncode == 0:
+            return json.loads(done.stdout)
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"the twin does not answer: {done.stdout}{done.stderr}")
+        time.sleep(1)
