@@ -88,7 +88,7 @@ CHANGED: dict[str, tuple[Sections, set[str]]] = {
     ),
     "calico": ({"storage": {"localPath": {"path": "/var/lib/elsewhere"}}}, {"chart-local-path-release"}),
     "linkerd": ({"network": {"serviceMesh": "linkerd", "gateway": "traefik"}}, {"chart-traefik-release"}),
-    # Its folder and not its copies: the parameters of a class never change, and Longhorn makes its class anew by itself.
+    # Its folder, not its copies: the parameters of a class never change, and Longhorn alone makes its class anew.
     "longhorn": ({"storage": {"longhorn": {"path": "/var/lib/elsewhere"}}}, {"chart-longhorn-release"}),
 }
 """A change to each of them, and the releases that it touches."""
