@@ -61,6 +61,7 @@ def up(stack: Stack = "dev", project: Project = Path()) -> None:
     check_space(site)
     if not env.install_plugins(site):
         raise KeystoneError(tools.KUBERNETES_PLUGIN, "is not built", "Build the tools with `python -m toolchain`")
+    fetch_definitions(site)
     if control.running(site.control_socket):
         control.request(site.control_socket, "reload", limit=START_SECONDS, say=say)
     else:
@@ -70,6 +71,15 @@ def up(stack: Stack = "dev", project: Project = Path()) -> None:
     machines = control.request(site.control_socket, "status")["machines"]
     installed = sum(machine["state"] == "installed" for machine in machines.values())
     say(f"{len(machines)} machines on {site.network}, {installed} installed")
+
+
+def fetch_definitions(site: Site) -> None:
+    """Get the definitions of custom resources that the stack's charts bring, before anything is touched."""
+    from keystone.charts import releases
+    from twin.charts import bootstrap, catalogue
+
+    chosen = {release.chart for release in releases(site.settings).values()}
+    catalogue.fetch(chosen | bootstrap.charts(site.settings), say)
 
 
 @app.command()

@@ -16,7 +16,7 @@ from keystone.charts import releases
 from keystone.charts.newer import NEWER
 from tests.charts.test_catalogue import POOLS, THREE, settings
 from toolchain import cache
-from twin.charts import definitions, rendered
+from twin.charts import bootstrap, catalogue, definitions, rendered
 from twin.charts.catalogue import CHARTS, GATEWAY_API
 
 MODULES = {
@@ -178,3 +178,22 @@ def test_no_definition_is_copied_into_the_project() -> None:
     ]
     # kwok's Stage is defined by us, with a schema that takes anything.
     assert copied == ["twin/services/stages/00-crd.yaml"]
+
+
+def test_definitions_are_fetched_once_and_before_anything_waits_for_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, said = toolchain.module_dir(GATEWAY_API.module), []
+    monkeypatch.setattr(cache, "root", lambda: tmp_path)
+    monkeypatch.setattr(toolchain, "module_dir", lambda _module: kept)
+    catalogue.fetch(["gateway-api", "reloader"], said.append)
+    assert said == ["[1/1] fetching the definitions in sigs.k8s.io/gateway-api, once"]
+    assert definitions.kept_at(GATEWAY_API).is_file()
+    catalogue.fetch(["gateway-api"], said.append)
+    assert len(said) == 1
+
+
+def test_the_host_layers_charts_are_among_what_is_fetched() -> None:
+    assert bootstrap.charts(settings()) == {"cilium", "flux2", "gateway-api"}
+    assert bootstrap.charts(settings(gitops={"engine": "argocd"})) == {"argo-cd", "cilium", "gateway-api"}
+    assert bootstrap.charts(settings()) <= CHARTS.keys()

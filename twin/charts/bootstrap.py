@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from keystone.settings import Settings
 from twin.charts import stages
 from twin.charts.catalogue import Chart, chart
 from twin.charts.cluster import Cluster
@@ -24,6 +25,12 @@ PINS = Path(__file__).parents[2] / "nix" / "lib" / "charts.json"
 """The charts of the host layer, as the Nix build pins them."""
 CALICO = Chart(workloads=("calico-kube-controllers",), daemons=("calico-node",))
 ENGINE_CHARTS = {"flux": "flux2", "argocd": "argo-cd"}
+
+
+def charts(settings: Settings) -> set[str]:
+    """The charts of the host layer by name, and what it applies besides."""
+    network = {"cilium"} if settings.network.cni == "cilium" else set()
+    return {"gateway-api", ENGINE_CHARTS[settings.gitops.engine], *network}
 
 
 async def bootstrap(cluster: Cluster, facts: Object) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from twin.charts import rendered
-from twin.charts.definitions import Definition, Permissive, Source, load, permissive
+from twin.charts.definitions import Definition, Permissive, Source, kept_at, load, permissive
 
 Object = dict[str, Any]
 Render = Callable[[Mapping[str, Any], str], Iterator[Object]]
@@ -201,3 +201,15 @@ CHARTS: dict[str, Chart] = {
 
 def chart(name: str) -> Chart:
     return CHARTS.get(name) or Chart(workloads=(name,))
+
+
+def fetch(charts: Iterable[str], say: Callable[[str], None]) -> None:
+    """Get the definitions of charts that the cache lacks, so that no update waits for a download.
+
+    Raises KeystoneError when one cannot be had.
+    """
+    wanted = {source for name in charts for source in chart(name).sources}
+    missing = sorted((one for one in wanted if not kept_at(one).is_file()), key=lambda one: (one.module, one.files))
+    for number, source in enumerate(missing, 1):
+        say(f"[{number}/{len(missing)}] fetching the definitions in {source.module}, once")
+        load(source)

@@ -57,14 +57,19 @@ _Loader.add_constructor("tag:yaml.org,2002:value", lambda _loader, node: node.va
 
 def load(source: Source) -> list[Definition]:
     """The definitions of a source, from the cache if they are there. Raises KeystoneError when they cannot be had."""
+    path = kept_at(source)
+    if not path.is_file():
+        _keep(path, list(_read(toolchain.module_dir(source.module), source)))
+    return [_with_newer(definition) for definition in json.loads(path.read_text())]
+
+
+def kept_at(source: Source) -> Path:
+    """Where the cache has the definitions of a source. Raises KeystoneError when no pinned module is meant."""
     folder, version = golang.required(source.module)
     if not folder:
         raise KeystoneError(source.module, "no go.mod below toolchain/modules requires it", "Add it to modules/crds")
     key = hashlib.sha256(f"{FORMAT} {source.module} {version} {source.files} {sorted(source.groups)}".encode())
-    path = cache.root() / "crds" / f"{key.hexdigest()[:24]}.json"
-    if not path.is_file():
-        _keep(path, list(_read(toolchain.module_dir(source.module), source)))
-    return [_with_newer(definition) for definition in json.loads(path.read_text())]
+    return cache.root() / "crds" / f"{key.hexdigest()[:24]}.json"
 
 
 def permissive(kind: Permissive) -> Definition:
