@@ -64,7 +64,7 @@ class Gitops(Model):
     repository: Repository | None = Field(default=None, description="the user's repository: {url, path, branch}")
     release_seconds: Annotated[StrictInt, Field(ge=10, le=7200)] | None = Field(
         default=None,
-        description="seconds that one chart's installation may take; left out: what the catalogue gives it, 300 or more",
+        description="seconds that one chart's installation may take; left out: as the catalogue says, 300 or more",
     )
 
     @property

@@ -209,8 +209,8 @@ CASES: list[tuple[str, str, str]] = [
     (
         "dev-primer",
         module(
-            'keystone.host.offsite = lib.mkForce { bucket = "b"; region = "r"; everyHours = 6; zfsDays = 7; datasets = [ ];'
-            ' rclone = { }; roleArn = "arn:aws:iam::123456789012:role/a"; };'
+            'keystone.host.offsite = lib.mkForce { bucket = "b"; region = "r"; everyHours = 6; zfsDays = 7;'
+            ' datasets = [ ]; rclone = { }; roleArn = "arn:aws:iam::123456789012:role/a"; };'
         ),
         "primer: keystone.offsite.recipientFile is missing, and copies must be encrypted. Run `keystone facts`",
     ),
@@ -218,7 +218,8 @@ CASES: list[tuple[str, str, str]] = [
         "dev-primer",
         module(
             'keystone.host.pools = lib.mkForce { spot = { region = "eu-central-1"; parameter = "/a/b";'
-            ' keyId = "alias/a"; roleArn = "arn:aws:iam::123456789012:role/a"; tags = [ "tag:pool" ]; keyHours = 24; }; };'
+            ' keyId = "alias/a"; roleArn = "arn:aws:iam::123456789012:role/a"; tags = [ "tag:pool" ];'
+            " keyHours = 24; }; };"
         ),
         "primer: keystone.host.pools needs keystone.cluster.issuerHost: AWS trusts the cluster's tokens by it. Set",
     ),
