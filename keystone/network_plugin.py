@@ -43,6 +43,12 @@ def state(settings: Settings, daemon_sets: Sequence[Thing]) -> str:
     return f"{chosen} on {ready} node{'' if ready == 1 else 's'}"
 
 
+def starting(settings: Settings, daemon_sets: Sequence[Thing]) -> bool:
+    """Whether the plugin is there and still on its way to some nodes, as after a restart of machines."""
+    found = _found(daemon_sets).get(settings.network.cni)
+    return found is not None and any(_incomplete(found))
+
+
 def faults(
     settings: Settings, daemon_sets: Sequence[Thing], nodes: Sequence[Thing], charts: Sequence[str]
 ) -> Iterator[str]:

@@ -29,6 +29,9 @@ PING_SECONDS = 20.0
 QUERY_SECONDS = 20.0
 # A refused port answers nothing at all: so long silence, on a mesh that pings in milliseconds, is a refusal.
 SILENCE_SECONDS = 4.0
+# Pods of the plugin come back some time after their machine.
+PLUGIN_SECONDS = 90.0
+PLUGIN_PAUSE = 2.0
 ETCD_PORT = "tcp:2379"
 CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
 
@@ -267,7 +270,12 @@ class Verification:
         return mesh.parsed(self.machines[self.primer], f"kubectl get {what[0]}", said.stdout)
 
     async def _plugin(self, nodes: list[Any]) -> str:
-        sets = (await self._listed("daemonsets", "--all-namespaces"))["items"]
+        deadline = time.monotonic() + PLUGIN_SECONDS
+        while True:
+            sets = (await self._listed("daemonsets", "--all-namespaces"))["items"]
+            if not network_plugin.starting(self.settings, sets) or time.monotonic() > deadline:
+                break
+            await asyncio.sleep(PLUGIN_PAUSE)
         charts: list[str] = []
         if network_plugin.by_chart(self.settings):
             found = (await self._listed("helmcharts", "--namespace", "kube-system"))["items"]

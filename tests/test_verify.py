@@ -79,6 +79,8 @@ def checked(change: Callable[[dict[str, Fake]], None] = lambda _fakes: None) -> 
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verify, "SILENCE_SECONDS", 0.4)
+    monkeypatch.setattr(verify, "PLUGIN_SECONDS", 0.4)
+    monkeypatch.setattr(verify, "PLUGIN_PAUSE", 0.1)
 
 
 def failed(report: Report) -> list[tuple[str, str, str]]:
@@ -127,6 +129,18 @@ def test_a_network_plugin_that_misses_nodes_fails() -> None:
         lambda fakes: fakes["primer"].script.update({"kubectl get daemonsets": json.dumps({"items": [poor]})})
     )
     assert failed(report) == [("network plugin", "cilium", "kube-system/cilium: ready on 1 of 3 nodes")]
+
+
+def test_a_network_plugin_that_is_still_starting_is_waited_for() -> None:
+    poor = {**PLUGIN, "status": {**PLUGIN["status"], "numberReady": 1}}
+    answers = iter([poor, PLUGIN])
+    report = checked(
+        lambda fakes: fakes["primer"].script.update(
+            {"kubectl get daemonsets": lambda _given: json.dumps({"items": [next(answers)]})}
+        )
+    )
+    assert failed(report) == []
+    assert next(answers, None) is None, "it was asked twice"
 
 
 def with_pool(*nodes: dict[str, Any]) -> Report:
