@@ -19,6 +19,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ import yaml
 
 from tests.processes import end_tree
 from twin import plugins
+from twin.tools import kubernetes_plugin
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PASSPHRASE = "probe"
@@ -153,13 +155,19 @@ class Engine:
 
     def _install(self, names: Iterable[str], replaced: Mapping[str, Path]) -> None:
         for name in names:
-            if name in replaced:
-                version = plugins.sdk_version(name)
-                place = self.home / "plugins" / f"resource-{name}-v{version}" / f"pulumi-resource-{name}"
-                place.parent.mkdir(parents=True, exist_ok=True)
-                place.symlink_to(replaced[name].resolve())
+            if name == "kubernetes":
+                program = kubernetes_plugin()  # the official one: it has no stand-in
+                assert program is not None, "build the tools with `python -m toolchain`"
+                self._link(name, version("pulumi-kubernetes"), program)
+            elif name in replaced:
+                self._link(name, plugins.sdk_version(name), replaced[name].resolve())
             else:
                 plugins.install(self.home, [name])
+
+    def _link(self, name: str, wanted: str, program: Path) -> None:
+        place = self.home / "plugins" / f"resource-{name}-v{wanted}" / f"pulumi-resource-{name}"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.symlink_to(program)
 
     def write(self, program: str) -> None:
         """Replace the program."""
@@ -186,6 +194,20 @@ class Engine:
                 end_tree(running.pid)  # plugins and the program outlive an engine that is killed alone
                 raise
         return Run(running.returncode, said.decode("utf-8", "replace"))
+
+    def keystone(self, *words: str) -> Run:
+        """A `keystone` command, as its users type it in the project's folder."""
+        done = subprocess.run(
+            [sys.executable, "-m", "keystone", *words, "--stack", self.stack],
+            cwd=self.workdir,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=RUN_SECONDS,
+            check=False,
+        )
+        return Run(done.returncode, done.stdout.decode("utf-8", "replace"))
 
     def up(self, *words: str, timeout: float = RUN_SECONDS) -> Run:
         """`pulumi up`."""

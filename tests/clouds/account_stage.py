@@ -6,7 +6,6 @@ Kubernetes only renders YAML.
 from __future__ import annotations
 
 import json
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from tests.clouds.aws import ACCOUNT, REGION, AwsCloud
 from tests.engine import REPOSITORY, Engine, Run
 from tests.recording import ROOT_SECRET
 from twin.clouds.aws import ACCESS_KEY, SECRET_KEY
-from twin.tools import kubernetes_plugin
 
 RUN_SECONDS = 240
 """The two big SDKs take their time to import on a busy machine."""
@@ -59,7 +57,7 @@ class AccountStage(Engine):
         super().__init__(
             root,
             PROGRAM,
-            names=("aws",),
+            names=("aws", "kubernetes"),
             environment={
                 "PYTHONPATH": str(REPOSITORY),
                 "PYTHONWARNINGS": "ignore",
@@ -68,11 +66,6 @@ class AccountStage(Engine):
             },
             settings={"pulumi:disable-default-providers": ["aws", "cloudflare", "kubernetes"]},
         )
-        program = kubernetes_plugin()
-        assert program is not None, "build the tools with `python -m toolchain`"
-        link = self.home / "plugins" / f"resource-kubernetes-v{version('pulumi-kubernetes')}" / program.name
-        link.parent.mkdir(parents=True)
-        link.symlink_to(program)
         self.set()
 
     def set(self, **aws: Any) -> None:

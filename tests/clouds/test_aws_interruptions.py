@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.clouds.aws import ACCOUNT, REGION, AwsCloud, running
-from tests.engine import REPOSITORY, Engine, Run
+from tests.engine import REPOSITORY, Engine
 from twin.clouds.aws import ACCESS_KEY, SECRET_KEY
 
 pytestmark = [pytest.mark.timeout(900)]
@@ -66,20 +64,6 @@ def stage(tmp_path: Path, cloud: AwsCloud) -> Engine:
     return made
 
 
-def keystone(stage: Engine, *words: str) -> Run:
-    done = subprocess.run(
-        [sys.executable, "-m", "keystone", *words, "--stack", stage.stack],
-        cwd=stage.workdir,
-        env=stage.environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        timeout=RUN_SECONDS,
-        check=False,
-    )
-    return Run(done.returncode, done.stdout.decode("utf-8", "replace"))
-
-
 def until(holds: Callable[[], bool], what: str, limit: float = RUN_SECONDS) -> None:
     deadline = time.monotonic() + limit
     while not holds():
@@ -111,11 +95,11 @@ def test_what_a_killed_engine_was_making_is_found_or_made(stage: Engine, cloud: 
     cloud.fail()
     assert roles(cloud) == (["site-reader"] if arrives else [])
 
-    done = keystone(stage, "up")
+    done = stage.keystone("up")
     assert done.ok, done.output
     assert f"found what it had made: {'reader' if arrives else 'nothing'}" in done.output
     assert roles(cloud) == ["site-reader"]
     assert stage.up(timeout=RUN_SECONDS).changes == {}
-    destroyed = keystone(stage, "destroy")
+    destroyed = stage.keystone("destroy")
     assert destroyed.ok, destroyed.output
     assert roles(cloud) == []

@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import subprocess
-import sys
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +14,6 @@ from tests.clouds.running import Cloud
 from tests.engine import REPOSITORY, Engine, Run
 from tests.recording import document
 from twin.clouds.cloudflare import API, TOKEN
-from twin.tools import kubernetes_plugin
 
 RUN_SECONDS = 180
 """The two big SDKs take their time to import on a busy machine."""
@@ -84,15 +80,10 @@ class Stage(Engine):
         super().__init__(
             root,
             PROGRAM,
-            names=("cloudflare",),
+            names=("cloudflare", "kubernetes"),
             environment={"PYTHONPATH": str(REPOSITORY), "PYTHONWARNINGS": "ignore"},
             settings={"pulumi:disable-default-providers": ["aws", "cloudflare", "kubernetes"]},
         )
-        program = kubernetes_plugin()
-        assert program is not None, "build the tools with `python -m toolchain`"
-        link = self.home / "plugins" / f"resource-kubernetes-v{version('pulumi-kubernetes')}" / program.name
-        link.parent.mkdir(parents=True)
-        link.symlink_to(program)
         self.set()
 
     def set(self, *, token: str = TOKEN, **tunnel: Any) -> None:
@@ -125,20 +116,6 @@ class Stage(Engine):
     def shell(self, command: str) -> Run:
         """A `pulumi` command line as it is shown to users."""
         return self.pulumi_command(*shlex.split(command)[1:], "--stack", self.stack, "--yes", "--protect=false")
-
-    def keystone(self, *words: str) -> Run:
-        """A `keystone` command, as its users type it in the project's folder."""
-        done = subprocess.run(
-            [sys.executable, "-m", "keystone", *words, "--stack", self.stack],
-            cwd=self.workdir,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=RUN_SECONDS,
-            check=False,
-        )
-        return Run(done.returncode, done.stdout.decode("utf-8", "replace"))
 
     def refresh_record(self, *words: str) -> Run:
         """`pulumi refresh` of one record: a provider that only renders YAML has nothing to read."""
