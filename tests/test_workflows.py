@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -183,7 +184,11 @@ def test_the_mesh_key_goes_from_aws_to_the_client_by_standard_input_alone(tmp_pa
         skipped={"Install the Python packages": "there", "Build Pulumi and the mesh's client": "not needed"},
     )
     said = runner.job("up", "up", lambda name: not name)
-    log = (tmp_path / "log").read_text()
+    logged = tmp_path / "log"
+    deadline = time.monotonic() + 30
+    while "tailscaled" not in logged.read_text() and time.monotonic() < deadline:
+        time.sleep(0.05)  # the step leaves it in the background
+    log = logged.read_text()
 
     assert runner.ran == ["Join the mesh"]
     assert (tmp_path / "received").read_text() == "hskey-auth-canary\n"

@@ -1,7 +1,6 @@
 """Fixtures of the Nix tests: plain Nix where it is on PATH, whole systems where NIXOS_EVAL_TREE names a module tree."""
 
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,14 +9,14 @@ import pytest
 
 from keystone import agefiles
 from tests.nix import stacks
-from tests.nix.evaluator import VARIABLE, Flake, instantiate, lay_out
+from tests.nix.evaluator import VARIABLE, Flake, instantiate, lay_out, unusable
 
 
 @pytest.fixture(scope="session")
 def nix() -> Callable[[str], Any]:
     """`nix(expression)` -> its value, by plain Nix without inputs."""
-    if shutil.which("nix-instantiate") is None:
-        pytest.skip("Nix is not on PATH (Debian: apt-get install nix-bin; else https://nixos.org/download)")
+    if reason := unusable():
+        pytest.skip(reason)
     return instantiate
 
 

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,18 @@ BUILDERS = {
 
 class NixError(Exception):
     """What Nix said."""
+
+
+@cache
+def unusable() -> str:
+    """Why Nix cannot be used here; empty when it can. One that is installed may still serve other users alone."""
+    if shutil.which("nix-instantiate") is None:
+        return "Nix is not on PATH (Debian: apt-get install nix-bin; else https://nixos.org/download)"
+    try:
+        instantiate("1")
+    except NixError as fault:
+        return f"Nix is on PATH and refuses to work for this user: {' '.join(str(fault).split())}"
+    return ""
 
 
 def _run(command: list[str], env: dict[str, str] | None = None) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import itertools
 import json
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -76,7 +77,8 @@ def test_all_twelve_pairs_answer_on_the_direct_path(runner: asyncio.Runner, site
             output = await site.must(one, "tailscaled", "ping", "--c=10", "--timeout=5s", other)
             last = output.strip().splitlines()[-1]
             assert last.startswith(f"pong from {other} (100.64."), output
-            assert " via 127." in last, output
+            # The address may be any of this computer's own: tailscaled finds them all.
+            assert re.search(r" via \d+\.\d+\.\d+\.\d+:\d+ ", last), output
 
     runner.run(scenario())
 
@@ -93,7 +95,13 @@ def test_the_mesh_is_served_over_tls_by_the_private_ca_and_through_its_own_relay
     status = json.loads(runner.run(site.must("w1", "tailscaled", "status", "--json")))
     assert status["Self"]["Relay"] == "keystone"
     assert status["MagicDNSSuffix"] == "mesh.keystone.test"
-    assert all(peer["Relay"] == "keystone" for peer in status["Peer"].values())
+
+    async def told() -> bool:
+        """A machine hears of another one's relay some time after the other has chosen it."""
+        status = json.loads(await site.must("w1", "tailscaled", "status", "--json"))
+        return all(peer["Relay"] == "keystone" for peer in status["Peer"].values())
+
+    runner.run(until(told))
 
 
 def test_a_machine_that_trusts_another_ca_does_not_get_in(runner: asyncio.Runner, site: Trial) -> None:
