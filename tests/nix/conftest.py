@@ -34,7 +34,10 @@ def flake(nix: Callable[[str], Any], tmp_path_factory: pytest.TempPathFactory) -
     secrets = []
     for stack in stacks.ALL:
         files |= stacks.rendered(stack)
-        for name, entry in stacks.settings(stack).hosts.items():
+        settings = stacks.settings(stack)
+        if settings.backup:
+            secrets.append(f"secrets/{stack}/{agefiles.BACKUP_KEY}")
+        for name, entry in settings.hosts.items():
             secrets += [f"secrets/{stack}/{name}/{secret}.age" for secret in agefiles.SECRETS_BY_ROLE[entry.role]]
     folder = lay_out(scratch / "flake", files, stacks.HOST_FILES, secrets)
     return Flake(folder=folder, tree=Path(tree), scratch=scratch)
