@@ -71,7 +71,13 @@ async def nodes(site: Trial) -> dict[str, Any]:
 
 
 def test_all_twelve_pairs_answer_on_the_direct_path(runner: asyncio.Runner, site: Trial) -> None:
+    async def met(one: str) -> bool:
+        """Whether the machine has heard of all others, which takes a moment after they have joined."""
+        return len(json.loads(await site.must(one, "tailscaled", "status", "--json"))["Peer"]) == len(MACHINES) - 1
+
     async def scenario() -> None:
+        for one in MACHINES:
+            await until(lambda one=one: met(one))
         for one, other in itertools.permutations(MACHINES, 2):
             # The first answer may take the relay while the direct path is found.
             output = await site.must(one, "tailscaled", "ping", "--c=10", "--timeout=5s", other)
