@@ -1,4 +1,4 @@
-"""A bucket with all that none may lack: customer key, no public access, versions, one owner."""
+"""A bucket with all that none may lack: customer key, no public access, versions, one owner, TLS alone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ import pulumi
 from pulumi_aws import s3
 
 from keystone import iam
+from keystone.aws import rights
 from keystone.iam import Statement
 from keystone.settings import Lock
 
@@ -17,15 +18,15 @@ PARTS_DAYS = 3
 
 @dataclass(frozen=True, kw_only=True)
 class AwsBucketArgs:
-    """`policy` says what the bucket refuses and allows by itself; with `lock` no version goes before its time.
+    """`arn` holds the name; `further` statements join its policy; with `lock` no version goes before its time.
 
     `lifecycle` are rules beside the one for uploads that broke off; left out: replaced objects end after 30 days.
     """
 
-    bucket: str
+    arn: str
     key_arn: pulumi.Input[str]
-    policy: Sequence[Statement]
     protect: bool
+    further: Sequence[Statement] = ()
     lock: Lock | None = None
     lifecycle: Sequence[s3.BucketLifecycleConfigurationRuleArgs] = ()
 
@@ -39,7 +40,7 @@ class AwsBucket(pulumi.ComponentResource):
         child = pulumi.ResourceOptions(parent=self)
         bucket = s3.Bucket(
             f"{name}-bucket",
-            bucket=args.bucket,
+            bucket=args.arn.rpartition(":")[2],
             object_lock_enabled=True if args.lock else None,
             opts=pulumi.ResourceOptions(parent=self, protect=args.protect),
         )
@@ -81,7 +82,7 @@ class AwsBucket(pulumi.ComponentResource):
         policy = s3.BucketPolicy(
             f"{name}-policy",
             bucket=bucket.id,
-            policy=pulumi.Output.json_dumps(iam.policy(args.policy), sort_keys=True),
+            policy=pulumi.Output.json_dumps(iam.policy(rights.bucket_policy(args.arn, *args.further)), sort_keys=True),
             opts=pulumi.ResourceOptions(parent=self, depends_on=[block]),  # S3 takes one change at a time
         )
         locked = self._lock(name, bucket, args.lock, versions)

@@ -38,10 +38,10 @@ class AwsIssuer(pulumi.ComponentResource):
         bucket = AwsBucket(
             f"{name}-documents",
             AwsBucketArgs(
-                bucket=names.bucket(settings, BUCKET),
+                arn=arn,
                 key_arn=args.key_arn,
-                policy=rights.bucket_policy(arn, rights.issuer_reader(arn, distribution.arn)),
                 protect=settings.protect_hosts,
+                further=[rights.issuer_reader(arn, distribution.arn)],
             ),
             opts=child,
         )

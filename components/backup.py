@@ -81,14 +81,13 @@ class Backup(pulumi.ComponentResource):
         return key
 
     def _bucket(self, name: str, args: BackupArgs, key: kms.Key) -> AwsBucket:
-        arn = plan.bucket_arn(args.settings, args.backup)
         return AwsBucket(
             f"{name}-copies",
             AwsBucketArgs(
-                bucket=plan.bucket_name(args.settings, args.backup),
+                arn=plan.bucket_arn(args.settings, args.backup),
                 key_arn=key.arn,
-                policy=access.bucket_policy(arn, key.arn),
                 protect=args.backup.protect,
+                further=access.refused(plan.bucket_arn(args.settings, args.backup), key.arn),
                 lock=args.backup.lock,
                 lifecycle=_lifecycle(args.backup),
             ),

@@ -7,20 +7,11 @@ from keystone.backup import plan
 from keystone.iam import Statement
 
 
-def bucket_policy(bucket: Any, key: Any) -> tuple[Statement, ...]:
-    """What nobody may do, whatever their role says. `bucket` and `key` are ARNs."""
+def refused(bucket: Any, key: Any) -> tuple[Statement, ...]:
+    """What nobody may do besides what every bucket of ours refuses, whatever their role says. Both are ARNs."""
     everybody = {"AWS": "*"}
     objects = _objects(bucket, "")
     return (
-        Statement(
-            sid="TlsOnly",
-            effect="Deny",
-            principal=everybody,
-            actions=["s3:*"],
-            resources=[bucket, objects],
-            reason="copies hold the cluster's secrets, and no network is trusted",
-            conditions={"Bool": {"aws:SecureTransport": "false"}},
-        ),
         Statement(
             sid="ModernTlsOnly",
             effect="Deny",
