@@ -8,14 +8,14 @@ Choices are those that the SDK's documentation lists, and those of CHOICES, whic
 from __future__ import annotations
 
 import importlib
-import inspect
 import json
 import re
 import sys
-import typing
 import warnings
 from pathlib import Path
 from typing import Any
+
+from twin.plugins.annotations import SCALARS, bare, inner, properties
 
 FIELDS = Path(__file__).with_name("fields.json")
 MODULES = {
@@ -40,7 +40,6 @@ MODULES = {
     "ssm": ("Parameter",),
     "vpc": ("SecurityGroupEgressRule", "SecurityGroupIngressRule"),
 }
-SCALARS = {str: "string", bool: "bool", int: "number", float: "number"}
 LISTED = re.compile(
     r"(?:valid|allowed|possible|available)[^.]{0,30}(?:values?|options?)[^`]{0,40}((?:`[^`]+`[^`]{0,12})+)", re.I
 )
@@ -69,19 +68,15 @@ CHOICES = {
 
 def fields_of(kind: Any, place: str) -> dict[str, Any]:
     """The properties of an Args class by their wire names, and which of them are required."""
-    from pulumi import _types
-
-    python_names = {wire: name for name, wire in _types.input_type_py_to_pulumi_names(kind).items()}
-    parameters = inspect.signature(kind.__init__).parameters
     fields, required, choices = {}, [], {}
-    for wire, annotation in _types.input_type_types(kind).items():
-        name, here = python_names[wire], f"{place}.{wire}"
-        fields[wire] = _type(annotation, here)
-        if name in parameters and parameters[name].default is inspect.Parameter.empty:
-            required.append(wire)
-        words = _choices(inspect.getdoc(getattr(kind, name)) or "", here)
-        if words and fields[wire] in ("string", ["string"]):
-            choices[wire] = words
+    for one in properties(kind):
+        here = f"{place}.{one.wire}"
+        fields[one.wire] = _type(one.annotation, here)
+        if one.required:
+            required.append(one.wire)
+        words = _choices(one.text, here)
+        if words and fields[one.wire] in ("string", ["string"]):
+            choices[one.wire] = words
     found = {"fields": fields, "required": required, "choices": choices}
     return {key: item for key, item in found.items() if item}
 
@@ -96,26 +91,15 @@ def _choices(text: str, place: str) -> list[str]:
 
 
 def _type(annotation: Any, place: str) -> Any:
-    from pulumi import _types
-
-    bare = _bare(annotation)
-    if bare in SCALARS:
-        return SCALARS[bare]
-    if _types.is_input_type(bare):
-        return fields_of(bare, place)
-    origin, arguments = typing.get_origin(bare), typing.get_args(bare)
-    if origin is not None and issubclass(origin, typing.Mapping):
-        return {"map": _type(arguments[1], place)}
-    if origin is not None and issubclass(origin, typing.Sequence):
-        return [_type(arguments[0], place)]
-    return "any"
-
-
-def _bare(annotation: Any) -> Any:
-    """The plain type of an `Input[...]`: its first alternative."""
-    if typing.get_origin(annotation) is typing.Union:
-        return _bare(typing.get_args(annotation)[0])
-    return annotation
+    plain = bare(annotation)
+    if plain in SCALARS:
+        return SCALARS[plain]
+    what, items = inner(plain)
+    if what == "object":
+        return fields_of(items, place)
+    if what == "map":
+        return {"map": _type(items, place)}
+    return [_type(items, place)] if what == "list" else what
 
 
 def extract() -> dict[str, Any]:

@@ -6,13 +6,13 @@ The SDK takes seconds to import, so the plugin reads the result, fields.json, wh
 from __future__ import annotations
 
 import importlib
-import inspect
 import json
 import re
-import typing
 import warnings
 from pathlib import Path
 from typing import Any
+
+from twin.plugins.annotations import SCALARS, bare, inner, properties
 
 FIELDS = Path(__file__).with_name("fields.json")
 MODULES = {
@@ -24,50 +24,31 @@ MODULES = {
     "ZeroTrustAccessApplication": "zero_trust_access_application",
     "ZeroTrustAccessIdentityProvider": "zero_trust_access_identity_provider",
 }
-SCALARS = {str: "string", bool: "bool", int: "number", float: "number"}
 
 
 def fields_of(kind: Any) -> dict[str, Any]:
     """The properties of an Args class by their wire names: Python name, type, choices, whether required."""
-    from pulumi import _types
-
-    python_names = {wire: name for name, wire in _types.input_type_py_to_pulumi_names(kind).items()}
-    parameters = inspect.signature(kind.__init__).parameters
     found = {}
-    for wire, annotation in _types.input_type_types(kind).items():
-        name = python_names[wire]
-        field = {"name": name, **_type(annotation)}
-        if name in parameters and parameters[name].default is inspect.Parameter.empty:
+    for one in properties(kind):
+        field = {"name": one.name, **_type(one.annotation)}
+        if one.required:
             field["required"] = True
-        choices = re.search(r"Available values: (.*)", inspect.getdoc(getattr(kind, name)) or "")
+        choices = re.search(r"Available values: (.*)", one.text)
         if choices and (words := re.findall(r'"([^"]*)"', choices[1])):
             # The SDK's generator takes a pair of underscores for emphasis.
             field["choices"] = [word.replace("*", "_") for word in words]
-        found[wire] = field
+        found[one.wire] = field
     return found
 
 
 def _type(annotation: Any) -> dict[str, Any]:
-    from pulumi import _types
-
-    bare = _bare(annotation)
-    if bare in SCALARS:
-        return {"type": SCALARS[bare]}
-    if _types.is_input_type(bare):
-        return {"type": "object", "fields": fields_of(bare)}
-    origin, arguments = typing.get_origin(bare), typing.get_args(bare)
-    if origin is not None and issubclass(origin, typing.Mapping):
-        return {"type": "map", "items": _type(arguments[1])}
-    if origin is not None and issubclass(origin, typing.Sequence):
-        return {"type": "list", "items": _type(arguments[0])}
-    return {"type": "any"}
-
-
-def _bare(annotation: Any) -> Any:
-    """The plain type of an `Input[...]`: its first alternative."""
-    if typing.get_origin(annotation) is typing.Union:
-        return _bare(typing.get_args(annotation)[0])
-    return annotation
+    plain = bare(annotation)
+    if plain in SCALARS:
+        return {"type": SCALARS[plain]}
+    what, items = inner(plain)
+    if what == "object":
+        return {"type": what, "fields": fields_of(items)}
+    return {"type": what} if what == "any" else {"type": what, "items": _type(items)}
 
 
 def extract() -> dict[str, Any]:
