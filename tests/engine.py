@@ -279,6 +279,11 @@ class Background:
                 stderr=subprocess.STDOUT,
             )
 
+    def plugin(self, name: str) -> int:
+        """The process of one of the project's own plugins, which the engine has started by now."""
+        children = psutil.Process(self.process.pid).children()
+        return next(child.pid for child in children if any(f"twin/plugins/{name}" in word for word in child.cmdline()))
+
     def interrupt(self) -> None:
         """What Ctrl-C does."""
         self.process.send_signal(signal.SIGINT)

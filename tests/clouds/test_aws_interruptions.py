@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.clouds.aws import ACCOUNT, REGION, AwsCloud, running
 from tests.engine import REPOSITORY, Engine
+from tests.waiting import gone, until
 from twin.clouds.aws import ACCESS_KEY, SECRET_KEY
 
 pytestmark = [pytest.mark.timeout(900)]
@@ -64,13 +65,6 @@ def stage(tmp_path: Path, cloud: AwsCloud) -> Engine:
     return made
 
 
-def until(holds: Callable[[], bool], what: str, limit: float = RUN_SECONDS) -> None:
-    deadline = time.monotonic() + limit
-    while not holds():
-        assert time.monotonic() < deadline, f"not within {limit:.0f} s: {what}"
-        time.sleep(0.1)
-
-
 def roles(cloud: AwsCloud) -> list[str]:
     return [one["RoleName"] for one in cloud.client("iam").list_roles()["Roles"]]
 
@@ -87,9 +81,11 @@ def test_what_a_killed_engine_was_making_is_found_or_made(stage: Engine, cloud: 
     lost = {"code": "ServiceFailure", "message": "lost", "status": 500}
     cloud.fail(fault if arrives else {**fault, **lost, "times": 99})
     update = stage.start()
-    until(lambda: creating(stage), "the create that waits")
+    until(lambda: creating(stage), "the create that waits", RUN_SECONDS)
     time.sleep(SENT)  # the engine notes it before the plugin is asked
+    plugin = update.plugin("aws")
     update.kill()
+    until(lambda: gone(plugin), "the end of the plugin, which must not repeat its request", SLOW - SENT)
     assert not update.wait(RUN_SECONDS).ok
     until(lambda: "CreateRole" in cloud.actions("iam"), "the late answer", SLOW + 20)
     cloud.fail()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import psutil
@@ -14,6 +13,7 @@ import pytest
 from tests.clouds.running import Cloud
 from tests.clouds.tunnel_stage import RUN_SECONDS, Stage
 from tests.engine import Run
+from tests.waiting import until
 
 pytestmark = [pytest.mark.timeout(900)]
 SLOW = 20
@@ -31,13 +31,6 @@ def plugin() -> psutil.Process:
             if any("plugins/cloudflare" in word for word in child.cmdline()):
                 return child
     raise AssertionError("the engine started no cloudflare plugin")
-
-
-def until(holds: Callable[[], bool], what: str, limit: float = 60) -> None:
-    deadline = time.monotonic() + limit
-    while not holds():
-        assert time.monotonic() < deadline, f"not within {limit:.0f} s: {what}"
-        time.sleep(0.05)
 
 
 def kill_while_creating(stage: Stage, cloud: Cloud, path: str, *, arrives: bool) -> Run:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
 
 import psutil
 import pytest
 
 from tests.engine import Background
 from tests.plugins.stage import Stage, command, official_plugin
+from tests.waiting import gone, until
 
 # A command with a child of its own; it tells both process ids, and notes an orderly end.
 RUNS_LONG = """
@@ -25,20 +25,6 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def until(what: str, holds: Callable[[], object], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
-        time.sleep(0.05)
-
-
-def gone(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
-
-
 def started(stage: Stage, name: str, *, stubborn: bool = False) -> tuple[Background, list[int], int]:
     """An update that is in the middle of command `name`, the command's processes, and the plugin.
 
@@ -51,13 +37,8 @@ def started(stage: Stage, name: str, *, stubborn: bool = False) -> tuple[Backgro
         files.append(stage.workdir / "stubborn.pid")
     stage.set(scene)
     running = stage.start()
-    until(f"{name} runs", lambda: all(path.exists() and path.read_text().endswith("\n") for path in files))
-    return running, [int(path.read_text()) for path in files], plugin_of(running)
-
-
-def plugin_of(running: Background) -> int:
-    children = psutil.Process(running.process.pid).children()
-    return next(child.pid for child in children if any("twin/plugins/command" in word for word in child.cmdline()))
+    until(lambda: all(path.exists() and path.read_text().endswith("\n") for path in files), f"{name} runs")
+    return running, [int(path.read_text()) for path in files], running.plugin("command")
 
 
 def guards_of(plugin: int) -> list[int]:
@@ -78,7 +59,7 @@ def test_a_cancelled_update_ends_the_commands_and_their_children(stage: Stage) -
     assert not run.ok
     assert time.monotonic() - begin < 100, "a stubborn command sleeps for ever"
     assert "cancelled: the engine stopped the operation" in "\n".join(run.messages("cancelled", passing=False))
-    until("all processes are gone", lambda: all(map(gone, [*pids, plugin, *helpers])), 60)
+    until(lambda: all(map(gone, [*pids, plugin, *helpers])), "all processes are gone", 60)
     assert stage.text("cancelled.end") == "asked-to-stop\n"
     assert stage.resources() == {}
 
@@ -86,7 +67,7 @@ def test_a_cancelled_update_ends_the_commands_and_their_children(stage: Stage) -
 def test_a_killed_plugin_takes_its_commands_along_and_fails_the_update(stage: Stage) -> None:
     running, pids, plugin = started(stage, "orphaned")
     psutil.Process(plugin).kill()
-    until("the command is gone", lambda: all(map(gone, pids)), 60)
+    until(lambda: all(map(gone, pids)), "the command is gone", 60)
     run = running.wait()
     assert not run.ok
     assert stage.text("orphaned.end") == "asked-to-stop\n"
@@ -99,6 +80,6 @@ def test_a_killed_plugin_takes_its_commands_along_and_fails_the_update(stage: St
 def test_a_killed_engine_takes_plugin_and_commands_along(stage: Stage) -> None:
     running, pids, plugin = started(stage, "lost")
     running.kill()
-    until("plugin and command are gone", lambda: all(map(gone, [*pids, plugin])), 10)
+    until(lambda: all(map(gone, [*pids, plugin])), "plugin and command are gone", 10)
     assert not running.wait().ok
     assert stage.text("lost.end") == "asked-to-stop\n"

@@ -318,9 +318,6 @@ def serve(provider: Provider, arguments: list[str]) -> None:
     if not addresses:
         sys.exit(f"pulumi-resource-{provider.plugin_name}: this is a plugin; the Pulumi engine starts it")
     asyncio.run(_serve(provider, addresses[0]))
-    # grpc's threads print complaints when the interpreter takes itself apart around them.
-    sys.stdout.flush()
-    os._exit(0)
 
 
 async def _serve(provider: Provider, engine_address: str) -> None:
@@ -341,3 +338,7 @@ async def _serve(provider: Provider, engine_address: str) -> None:
             await asyncio.wait_for(stopped.wait(), _PARENT_POLL_SECONDS)
     await provider.cancel()
     await server.stop(grace=0.5)
+    # An orderly end waits for threads, and one of them may be repeating a request to a cloud that the next update
+    # already asks; grpc's threads print complaints when the interpreter takes itself apart around them.
+    sys.stdout.flush()
+    os._exit(0)
