@@ -81,7 +81,7 @@ class AwsOperators(pulumi.ComponentResource):
             assert chosen
             assert chosen.efs
             role = self._driver(drivers.EFS, drivers.efs(settings, chosen.efs.file_system_id))
-            found |= self._install(storage.EFS, storage.efs_values(role))
+            found |= self._install(storage.EFS, storage.efs_values(settings, role))
         return found
 
     def _driver(self, account: str, statements: Sequence[Statement]) -> Any:

@@ -1,20 +1,19 @@
 """Pools of machines at any cloud, in one shape: what the settings of each say, in the same words.
 
-A cloud is a way to render this shape: the components of AWS (components/aws_node_pool.py) were the first; the others
-are rendered into releases and objects by keystone/charts/cloud_pools.py.
+A cloud is a way to render this shape: AWS by components/aws_node_pool.py and keystone/aws, the others into releases and
+objects by keystone/charts/cloud_pools.py.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
-from keystone.aws.pools import LABELS, MESH, PARAMETERS, POOL_LABEL, TAINTS, taint_text
-from keystone.charts.objects import Thing
-from keystone.charts.release import Release
 from keystone.settings import Settings, Taint
 
 Cloud = Literal["aws", "azure", "gcp", "hetzner"]
-CLOUD_LABEL = "keystone.internal/cloud"
+CLOUD_LABEL, POOL_LABEL = "keystone.internal/cloud", "keystone.internal/pool"
+PARAMETERS, LABELS, TAINTS, MESH = "keystone-parameters", "keystone-labels", "keystone-taints", "keystone-mesh"
+"""Words of the user data. The image has the mesh's controller built in; policies see by the last that a pool joins."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,18 +36,6 @@ class Pool:
     def node_labels(self) -> dict[str, str]:
         """The labels of its nodes."""
         return {**self.labels, POOL_LABEL: self.name, CLOUD_LABEL: self.cloud}
-
-
-class Renderer(Protocol):
-    """A cloud: what the cluster holds so that pools come to be there."""
-
-    def releases(self, settings: Settings, pools: Mapping[str, Pool]) -> Iterator[Release]:
-        """The autoscaler of the cloud, and what makes its groups."""
-        ...
-
-    def things(self, settings: Settings, pool: Pool) -> Iterator[Thing]:
-        """The objects of one pool, in order."""
-        ...
 
 
 def pools(settings: Settings) -> dict[str, Pool]:
@@ -102,3 +89,14 @@ def user_data(settings: Settings, pool: Pool, parameters: str) -> str:
     }
     head = f"# Pool {pool.name} of the cluster {settings.cluster.name}. No secret stands here.\n"
     return head + "".join(f"{word}={value}\n" for word, value in known.items())
+
+
+def taint_text(taint: Taint) -> str:
+    """A taint as kubelets take it: KEY=VALUE:EFFECT."""
+    return f"{taint.key}={taint.value}:{taint.effect}" if taint.value else f"{taint.key}:{taint.effect}"
+
+
+def parse(text: str) -> Mapping[str, str]:
+    """User data as its machine reads it."""
+    lines = (line.partition("=") for line in text.splitlines() if not line.startswith("#"))
+    return {word: value for word, equals, value in lines if equals}

@@ -13,13 +13,13 @@ from itertools import permutations
 from typing import Any
 
 from keystone import mesh_policy, network_plugin
-from keystone.aws.pools import POOL_LABEL
 from keystone.charts import mount_test
 from keystone.charts.mount_test import TEST_NAMESPACE
 from keystone.charts.network import ROLE_LABEL
 from keystone.errors import KeystoneError
 from keystone.hosts import mesh, ssh
 from keystone.hosts.context import Context
+from keystone.pools import POOL_LABEL
 
 # All machines of a large site at once would drown this computer in SSH sessions.
 AT_ONCE = 64

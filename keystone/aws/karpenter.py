@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from keystone import pools as shapes
 from keystone.aws import names, pools
 from keystone.charts.objects import Thing
 from keystone.settings import Settings
@@ -68,7 +69,7 @@ def node_pool(settings: Settings, name: str) -> Thing:
         name=name,
         spec={
             "template": {
-                "metadata": {"labels": pools.labels(name, pool)},
+                "metadata": {"labels": shapes.pools(settings)[name].node_labels},
                 "spec": {
                     "nodeClassRef": {"group": "karpenter.k8s.aws", "kind": "EC2NodeClass", "name": name},
                     "requirements": [

@@ -9,9 +9,9 @@ from typing import Any
 
 import versions
 from keystone.aws import names
-from keystone.aws.pools import POOL_LABEL
 from keystone.charts.platform import CERT_MANAGER
 from keystone.charts.release import Release
+from keystone.pools import POOL_LABEL
 from keystone.settings import NodePool, Settings
 
 WEBHOOK = "pod-identity-webhook"

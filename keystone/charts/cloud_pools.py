@@ -7,14 +7,14 @@ service account, and a machine by the identity that its cloud gives it.
 import base64
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import versions
 from keystone.charts.aws import AUTOSCALER_IMAGE, CONTAINER, ON_HOSTS, POD
 from keystone.charts.objects import Thing
 from keystone.charts.operators import CROSSPLANE, REGISTRY, package, runtime
 from keystone.charts.release import Release
-from keystone.pools import Pool, Renderer, pools, user_data
+from keystone.pools import Pool, pools, user_data
 from keystone.settings import Settings
 from keystone.settings.clouds import Azure, Clouds, Gcp, Hetzner
 
@@ -26,6 +26,18 @@ CONFIG, CONFIG_KEY, CONFIG_FOLDER = "gcp-identity", "credentials.json", "/etc/ke
 AZURE_AUDIENCE = "api://AzureADTokenExchange"
 WAITS = "wait"
 """In the place of a store of secrets: the machine has none, and waits until somebody lets it in."""
+
+
+class Renderer(Protocol):
+    """A cloud: what the cluster holds so that pools come to be there."""
+
+    def releases(self, settings: Settings, pools: Mapping[str, Pool]) -> Iterator[Release]:
+        """The autoscaler of the cloud, and what makes its groups."""
+        ...
+
+    def things(self, settings: Settings, pool: Pool) -> Iterator[Thing]:
+        """The objects of one pool, in order."""
+        ...
 
 
 def group_name(settings: Settings, pool: Pool) -> str:

@@ -7,11 +7,14 @@ import versions
 from keystone.aws import drivers
 from keystone.charts import ceph
 from keystone.charts.release import Release
+from keystone.pools import CLOUD_LABEL, pools
 from keystone.settings import Settings, Storage
 
 EBS, EFS = "aws-ebs-csi-driver", "aws-efs-csi-driver"
-EBS_NODES = {"keystone.internal/cloud": "aws"}
-"""Nodes in AWS; their kubelets set this label. Elsewhere the drivers would crash for want of an instance."""
+NODES_IN_AWS = {CLOUD_LABEL: "aws"}
+"""Elsewhere the drivers would crash for want of an instance."""
+REGISTRAR_PORT = 9810
+"""Of the EBS driver on its machine: its own, 9809, is taken there by the EFS driver."""
 
 
 def releases(settings: Settings) -> Iterator[Release]:
@@ -29,7 +32,7 @@ def releases(settings: Settings) -> Iterator[Release]:
     if storage.ebs:
         yield ebs(settings, storage)
     if storage.efs:
-        yield efs(storage)
+        yield efs(settings, storage)
     if storage.proxmox:
         yield proxmox(storage)
 
@@ -135,7 +138,9 @@ def ebs(settings: Settings, storage: Storage) -> Release:
         version=versions.EBS_CSI_CHART,
         namespace="kube-system",
         values={
-            "node": {"nodeSelector": EBS_NODES, "kubeletPath": "/var/lib/kubelet"},
+            # The machine's metadata is one hop away, and tells how many volumes it takes.
+            "node": {"nodeSelector": NODES_IN_AWS, "kubeletPath": "/var/lib/kubelet", "hostNetwork": True},
+            "sidecars": {"nodeDriverRegistrar": {"healthPort": REGISTRAR_PORT}},
             **ebs_values(settings, storage, region, choice.role_arn, choice.kms_key_arn),
         },
     )
@@ -162,7 +167,7 @@ def ebs_values(settings: Settings, storage: Storage, region: str, role_arn: Any,
     }
 
 
-def efs(storage: Storage) -> Release:
+def efs(settings: Settings, storage: Storage) -> Release:
     choice = storage.efs
     assert choice
     return Release(
@@ -172,7 +177,7 @@ def efs(storage: Storage) -> Release:
         version=versions.EFS_CSI_CHART,
         namespace="kube-system",
         values={
-            **efs_values(choice.role_arn),
+            **efs_values(settings, choice.role_arn),
             "storageClasses": [
                 {
                     "name": "efs",
@@ -190,10 +195,20 @@ def efs(storage: Storage) -> Release:
     )
 
 
-def efs_values(role_arn: Any) -> dict[str, Any]:
+def efs_values(settings: Settings, role_arn: Any) -> dict[str, Any]:
     """The values with a role in them. Its nodes mount with it and make nothing."""
-    account = {"serviceAccount": {"annotations": {"eks.amazonaws.com/role-arn": role_arn}}}
-    return {"controller": account, "node": {"nodeSelector": EBS_NODES}}
+    taints = {
+        (taint.key, taint.effect) for pool in pools(settings).values() if pool.cloud == "aws" for taint in pool.taints
+    }
+    return {
+        "controller": {
+            "serviceAccount": {"annotations": {"eks.amazonaws.com/role-arn": role_arn}},
+            # It too asks for the instance that it runs on, and knows no other way to its region.
+            "nodeSelector": NODES_IN_AWS,
+            "tolerations": [{"key": key, "operator": "Exists", "effect": effect} for key, effect in sorted(taints)],
+        },
+        "node": {"nodeSelector": NODES_IN_AWS},
+    }
 
 
 def proxmox(storage: Storage) -> Release:

@@ -1,10 +1,11 @@
 # The system of an EC2 pool's nodes: one image for all. What differs comes from instance metadata (version 2) and from
 # SSM, read with the instance's own profile.
 #
-# User data, lines of WORD=VALUE without a secret (keystone/aws/pools.py writes it; Karpenter's machines see no tags):
+# User data, lines of WORD=VALUE without a secret (keystone/pools.py writes it; Karpenter's machines see no tags):
 #   keystone-parameters   prefix of the SSM parameters: PREFIX/mesh-key and PREFIX/agent-token
 #   keystone-labels       labels of the node, KEY=VALUE separated by commas
 #   keystone-taints       taints of the node, KEY=VALUE:EFFECT separated by commas
+# It names the mesh's controller too, for policies: the image has its own built in.
 {
   config,
   lib,
@@ -96,9 +97,9 @@ in
         mkdir -p ${dirOf token} ${folder}
         parameter agent-token >${token}.new
         mv ${token}.new ${token}
-        jq -n --arg name "$instance" --arg zone "$zone" --arg labels "$labels" --arg taints "$taints" '{
+        jq -n --arg name "$instance" --arg zone "$zone" --arg region "$AWS_REGION" --arg labels "$labels" --arg taints "$taints" '{
           "node-name": $name,
-          "node-label": (($labels | split(",")) + ["topology.kubernetes.io/zone=" + $zone]),
+          "node-label": (($labels | split(",")) + ["topology.kubernetes.io/region=" + $region, "topology.kubernetes.io/zone=" + $zone]),
           "node-taint": (($taints | split(",")) + (${builtins.toJSON startupTaint} | split(","))),
           "kubelet-arg": ["provider-id=aws:///" + $zone + "/" + $instance]
         }' >${folder}/40-instance.yaml

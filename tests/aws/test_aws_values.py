@@ -3,7 +3,9 @@
 import json
 
 from keystone import facts
-from keystone.aws import keys, pools
+from keystone import pools as shapes
+from keystone.aws import karpenter, keys, pools
+from keystone.charts import storage
 from keystone.iam import policy
 from tests.aws.sites import KARPENTER, POOL, site
 
@@ -39,10 +41,10 @@ def test_the_timers_role_writes_those_parameters_and_no_other() -> None:
 
 def test_user_data_says_where_the_keys_lie_and_holds_none() -> None:
     text = pools.user_data(site(), "spot")
-    assert pools.parse(text) == {
+    assert shapes.parse(text) == {
         "keystone-mesh": "https://127.78.5.10:8443",
         "keystone-parameters": "/keystone/site/pools/spot",
-        "keystone-labels": "example.org/tier=batch,keystone.internal/pool=spot",
+        "keystone-labels": "example.org/tier=batch,keystone.internal/cloud=aws,keystone.internal/pool=spot",
         "keystone-taints": "spot=yes:NoSchedule",
     }
     assert len(text) < 16384, "EC2 takes no more"
@@ -56,8 +58,8 @@ def test_tags_of_machines_have_keys_that_metadata_can_show() -> None:
 
 
 def test_a_pool_of_karpenter_registers_with_the_taint_that_karpenter_takes_away() -> None:
-    told = pools.told(site(nodePools={"batch": KARPENTER}), "batch")
-    assert told[pools.TAINTS] == "spot=yes:NoSchedule,karpenter.sh/unregistered:NoExecute"
+    told = shapes.parse(pools.user_data(site(nodePools={"batch": KARPENTER}), "batch"))
+    assert told[shapes.TAINTS] == "spot=yes:NoSchedule,karpenter.sh/unregistered:NoExecute"
 
 
 def test_the_autoscaler_finds_the_group_and_knows_its_nodes_before_there_is_one() -> None:
@@ -66,7 +68,25 @@ def test_the_autoscaler_finds_the_group_and_knows_its_nodes_before_there_is_one(
         "k8s.io/cluster-autoscaler/enabled": "true",
         "k8s.io/cluster-autoscaler/site": "owned",
         f"{template}/label/example.org/tier": "batch",
+        f"{template}/label/keystone.internal/cloud": "aws",
         f"{template}/label/keystone.internal/pool": "spot",
         f"{template}/label/topology.kubernetes.io/zone": "eu-central-1a",
         f"{template}/taint/spot": "yes:NoSchedule",
     }
+
+
+def test_drivers_of_volumes_find_every_machine_of_every_pool() -> None:
+    settings = site(nodePools={"spot": POOL, "batch": KARPENTER})
+    group = pools.autoscaler_tags(settings, "spot")
+    prefix = "k8s.io/cluster-autoscaler/node-template/label/"
+    claims = karpenter.node_pool(settings, "batch").spec["template"]["metadata"]["labels"]
+    for name in ("spot", "batch"):
+        told = shapes.parse(pools.user_data(settings, name))[shapes.LABELS].split(",")
+        assert {f"{key}={value}" for key, value in storage.NODES_IN_AWS.items()} <= set(told)
+    for key, value in storage.NODES_IN_AWS.items():
+        assert group[prefix + key] == claims[key] == value
+
+
+def test_what_makes_volumes_of_efs_bears_the_taints_of_the_pools() -> None:
+    controller = storage.efs_values(site(), "ROLE")["controller"]
+    assert controller["tolerations"] == [{"key": "spot", "operator": "Exists", "effect": "NoSchedule"}]

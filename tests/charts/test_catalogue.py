@@ -122,7 +122,8 @@ def test_classes_in_aws_are_encrypted_and_their_drivers_run_on_nodes_in_aws_alon
     ebs, efs = values(found, "aws-ebs-csi-driver"), values(found, "aws-efs-csi-driver")
     assert ebs["storageClasses"][0]["parameters"] == {"type": "gp3", "encrypted": "true", "kmsKeyId": key}
     assert efs["storageClasses"][0]["parameters"]["encryptInTransit"] == "true"
-    assert ebs["node"]["nodeSelector"] == efs["node"]["nodeSelector"] == {"keystone.internal/cloud": "aws"}
+    nodes = {"keystone.internal/cloud": "aws"}
+    assert ebs["node"]["nodeSelector"] == efs["node"]["nodeSelector"] == efs["controller"]["nodeSelector"] == nodes
 
 
 def test_longhorn_keeps_its_cpu_hungry_engine_off() -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from keystone.aws.pools import parse as told
 from keystone.charts import Release, cloud_pools, releases
 from keystone.charts.objects import Thing
+from keystone.pools import parse as told
 from keystone.pools import pools
 from keystone.settings import Settings, parse
 from tests.dry_run import faults

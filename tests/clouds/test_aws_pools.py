@@ -244,7 +244,9 @@ def test_3_instances_join_mesh_and_cluster_as_their_tags_and_user_data_say(
         zones.add(zone)
         assert node["spec"]["providerID"] == f"aws:///{zone}/{name}"
         assert node["metadata"]["labels"]["keystone.internal/kind"] == "burst"
-        assert node["metadata"]["labels"][pools.POOL_LABEL] == POOL
+        assert node["metadata"]["labels"]["topology.kubernetes.io/region"] == REGION
+        assert node["metadata"]["labels"]["keystone.internal/pool"] == POOL
+        assert node["metadata"]["labels"]["keystone.internal/cloud"] == "aws"
         taint = {"key": "keystone.internal/spot", "value": "true", "effect": "NoSchedule"}
         assert taint in node["spec"]["taints"]
         assert mesh[name]["tags"] == ["tag:pool"]

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 from pulumi_aws import autoscaling, ec2, iam
 
-from keystone.aws import pools
 from keystone.identities import Identities
+from keystone.pools import parse
 from tests.aws.programs import only, statements, the_account
 from tests.aws.sites import KARPENTER, POOL, site
 from tests.recording import ROOT_SECRET, Engine
@@ -21,7 +21,7 @@ def test_machines_are_told_where_their_keys_lie_and_carry_none(deploy: Deploy) -
     engine = deploy(the_account(site()))
     template = only(engine, ec2.LaunchTemplate, "pool-spot-template").inputs
     text = base64.b64decode(template["userData"]).decode()
-    assert pools.parse(text)["keystone-parameters"] == "/keystone/site/pools/spot"
+    assert parse(text)["keystone-parameters"] == "/keystone/site/pools/spot"
     token = Identities(ROOT_SECRET, "site").agent_token()
     inputs = json.dumps([one.inputs for one in engine.resources if one.kind != "aws:ssm/parameter:Parameter"])
     assert token not in inputs

@@ -86,6 +86,7 @@ def test_a_driver_takes_its_role_the_clusters_key_and_the_accounts_region() -> N
     }
     assert found["storageClasses"][0]["parameters"]["kmsKeyId"] == KEY
     assert found["node"]["nodeSelector"] == {"keystone.internal/cloud": "aws"}
+    assert found["node"]["hostNetwork"], "a pod is two hops away from the machine's metadata"
     assert role(engine, "ebs-csi")[0] == "system:serviceaccount:kube-system:ebs-csi-controller-sa"
     assert role(engine, "efs-csi")[0] == "system:serviceaccount:kube-system:efs-csi-controller-sa"
 

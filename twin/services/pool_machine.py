@@ -30,7 +30,7 @@ from twin.supervisor import Supervisor
 
 log = logging.getLogger("twin.pool_machine")
 PARAMETERS, LABELS, TAINTS = "keystone-parameters", "keystone-labels", "keystone-taints"
-ZONE_LABEL = "topology.kubernetes.io/zone"
+REGION_LABEL, ZONE_LABEL = "topology.kubernetes.io/region", "topology.kubernetes.io/zone"
 AGAIN_SECONDS = 2.0
 JOIN_SECONDS = 60.0
 LEAVE_SECONDS = 10.0
@@ -58,7 +58,7 @@ class Instance:
     @property
     def labels(self) -> dict[str, str]:
         pairs = (one.partition("=") for one in self.told.get(LABELS, "").split(",") if one)
-        return {**{key: value for key, _, value in pairs}, ZONE_LABEL: self.zone}
+        return {**{key: value for key, _, value in pairs}, REGION_LABEL: self.region, ZONE_LABEL: self.zone}
 
     @property
     def taints(self) -> list[dict[str, str]]:
