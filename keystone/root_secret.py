@@ -35,7 +35,7 @@ def root_secret(stack: str, project: Path = Path()) -> str:
     document = yaml.safe_load(file.read_text(encoding="utf-8"))
     salt = document.get("encryptionsalt")
     if isinstance(salt, str) and document.get("secretsprovider", "passphrase") in ("passphrase", "default"):
-        return _decrypt(value["secure"], _key(file.name, salt, _passphrase()), file.name)
+        return _decrypt(value["secure"], _key(file.name, salt, passphrase()), file.name)
     return quick(["config", "get", key, "--stack", stack], project).strip()
 
 
@@ -51,7 +51,7 @@ def config_secrets(stack: str, project: Path = Path()) -> dict[str, str]:
     if not encrypted:
         return {}
     if isinstance(salt, str) and document.get("secretsprovider", "passphrase") in ("passphrase", "default"):
-        key = _key(file.name, salt, _passphrase())
+        key = _key(file.name, salt, passphrase())
         return {place: _decrypt(text, key, file.name) for place, text in encrypted.items()}
     said = json.loads(quick(["config", "--show-secrets", "--json", "--stack", stack], project))
     return {key: str(entry.get("value", "")) for key, entry in said.items() if entry.get("secret")}
@@ -69,8 +69,8 @@ def _encrypted(place: str, value: object) -> Iterator[tuple[str, str]]:
             yield from _encrypted(f"{place}[{index}]", item)
 
 
-def _passphrase() -> str:
-    """The passphrase from the environment, as Pulumi looks for it."""
+def passphrase() -> str:
+    """The passphrase from the environment, as Pulumi looks for it. Raises KeystoneError when there is none."""
     if (text := os.environ.get("PULUMI_CONFIG_PASSPHRASE")) is not None:
         return text
     if file := os.environ.get("PULUMI_CONFIG_PASSPHRASE_FILE"):
@@ -87,12 +87,12 @@ def _passphrase() -> str:
     )
 
 
-def _key(name: str, encryption_salt: str, passphrase: str) -> bytes:
+def _key(name: str, encryption_salt: str, text: str) -> bytes:
     """The key of the stack file, proven with the text that lies beside the salt."""
     version, salt, proof = (*encryption_salt.split(":", 2), "", "")[:3]
     if version != "v1" or not proof:
         raise KeystoneError(name, "encryptionsalt is not of the form that Pulumi writes", "Restore the line")
-    key = hashlib.pbkdf2_hmac("sha256", passphrase.encode(), _decoded(salt, name), _ITERATIONS, _KEY_BYTES)
+    key = hashlib.pbkdf2_hmac("sha256", text.encode(), _decoded(salt, name), _ITERATIONS, _KEY_BYTES)
     if _decrypt(proof, key, name) != _PROOF:
         raise KeystoneError(name, "encryptionsalt holds something else than Pulumi's proof", "Restore the line")
     return key

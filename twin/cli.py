@@ -19,7 +19,7 @@ from keystone.errors import KeystoneError
 from twin import control, env, ports, processes, tools
 from twin.charts.orders import Order, Orders
 from twin.services.layout import Layout
-from twin.site import Site
+from twin.site import Place, Site
 
 SPACE_NEEDED = 2 * 1024**3
 """Bytes free below the project: etcd, logs and root folders of a site of four machines take a fraction of it."""
@@ -152,9 +152,8 @@ def down(stack: Stack = "dev", project: Project = Path()) -> None:
 @app.command("env")
 def environment(stack: Stack = "dev", project: Project = Path()) -> None:
     """Print the shell lines that make plain `pulumi` use this stack: eval "$(python -m twin env)"."""
-    site = Site.read(stack, project)
-    if site is not None:
-        env.install_plugins(site)
+    if place := Place.read(stack, project):
+        env.install_plugins(place)
     typer.echo(env.shell_lines(env.variables(stack, project)), nl=False)
 
 

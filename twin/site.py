@@ -13,33 +13,32 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from keystone.errors import KeystoneError
+from keystone.published import TWIN_PASSPHRASE
 
 if TYPE_CHECKING:
     from keystone.settings import Settings
 
 LOOPBACK = IPv4Network("127.0.0.0/8")
-DEFAULT_PASSPHRASE = "keystone-twin"
-"""The published passphrase of twin stacks: their secrets guard nothing outside one computer."""
 DEFAULT_INSTALL_SECONDS = 3.0
 OPTIONS = {"network", "installSeconds", "passphrase"}
 
 
-@dataclass(frozen=True)
-class Site:
-    """What every part of a twin needs to know; paths exist once `make_folders` and `make_run_folder` have run."""
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A twin's folders and options, which no setting changes; paths exist once `make_folders` has run."""
 
     stack: str
     project: Path
-    settings: Settings
     network: IPv4Network
     install_seconds: float = DEFAULT_INSTALL_SECONDS
-    passphrase: str = DEFAULT_PASSPHRASE
+    passphrase: str = TWIN_PASSPHRASE
 
     @classmethod
-    def read(cls, stack: str, project: Path = Path()) -> Site | None:
-        """The site of a stack; None when its stack file has no `twin:network`. Raises KeystoneError on bad options."""
-        from keystone.settings import read
+    def read(cls, stack: str, project: Path = Path()) -> Place | None:
+        """The place of a stack's twin, read from the `twin:` part of its file alone.
 
+        None when there is no `twin:network`. Raises KeystoneError on bad options.
+        """
         options = twin_options(stack, project)
         if "network" not in options:
             return None
@@ -48,13 +47,12 @@ class Site:
             raise KeystoneError(
                 f"twin:{unknown[0]}", "is not an option of the twin", f"Known: {', '.join(sorted(OPTIONS))}"
             )
-        return cls(
+        return Place(
             stack=stack,
             project=project.resolve(),
-            settings=read(stack, project),
             network=_network(options["network"]),
             install_seconds=_seconds(options.get("installSeconds", DEFAULT_INSTALL_SECONDS)),
-            passphrase=str(options.get("passphrase", DEFAULT_PASSPHRASE)),
+            passphrase=str(options.get("passphrase", TWIN_PASSPHRASE)),
         )
 
     @property
@@ -119,8 +117,28 @@ class Site:
         self.run.chmod(0o700)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Site(Place):
+    """What every part of a twin needs to know: its place, and the settings of the stack."""
+
+    settings: Settings
+
+    @classmethod
+    def read(cls, stack: str, project: Path = Path()) -> Site | None:
+        """The site of a stack; None when its stack file has no `twin:network`. Raises KeystoneError on bad settings."""
+        from keystone.settings import read
+
+        place = Place.read(stack, project)
+        return cls(**vars(place), settings=read(stack, project)) if place else None
+
+
 def twin_options(stack: str, project: Path) -> dict[str, Any]:
     """The `twin:` keys of a stack file without their prefix; empty when it has none."""
+    return {key[5:]: value for key, value in plain_config(stack, project).items() if key.startswith("twin:")}
+
+
+def plain_config(stack: str, project: Path) -> dict[str, Any]:
+    """The `config:` part of a stack file as it stands there; empty when it has none."""
     path = project / f"Pulumi.{stack}.yaml"
     try:
         document = yaml.safe_load(path.read_text())
@@ -129,9 +147,7 @@ def twin_options(stack: str, project: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise KeystoneError(path.name, f"is not YAML: {' '.join(str(error).split())}") from None
     config = document.get("config") if isinstance(document, dict) else None
-    if not isinstance(config, dict):
-        return {}
-    return {str(key)[5:]: value for key, value in config.items() if str(key).startswith("twin:")}
+    return {str(key): value for key, value in config.items()} if isinstance(config, dict) else {}
 
 
 def _network(value: object) -> IPv4Network:

@@ -73,6 +73,37 @@ def test_a_new_stack_file_is_valid_and_its_secret_never_was_an_argument(project:
     assert sorted(file.name for file in project.iterdir()) == ["Pulumi.home.yaml", "Pulumi.yaml"]
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        (
+            "PULUMI_BACKEND_URL",
+            "file:///keystone/.twin/dev/state",
+            "PULUMI_BACKEND_URL: file:///keystone/.twin/dev/state is a twin's, which is removed with the twin. ",
+        ),
+        (
+            "PULUMI_CONFIG_PASSPHRASE",
+            "keystone-twin",
+            "PULUMI_CONFIG_PASSPHRASE: is that of twins, which is published. ",
+        ),
+    ],
+)
+def test_in_the_shell_of_a_twin_no_stack_of_ones_own_is_made(
+    name: str,
+    value: str,
+    message: str,
+    project: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with monkeypatch.context() as shell:
+        shell.setenv(name, value)
+        assert cli.main(["init", "home", *FLAGS]) == 1
+    assert capsys.readouterr().err == f"{message}Open a new shell, and use the Pulumi of your own.\n"
+    assert [file.name for file in project.iterdir()] == ["Pulumi.yaml"]
+    assert stacks() == []
+
+
 def test_two_stacks_get_two_secrets(project: Path) -> None:
     assert cli.main(["init", "one", *FLAGS]) == cli.main(["init", "two", *FLAGS]) == 0
     assert root_secret("one", project) != root_secret("two", project)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,8 +39,13 @@ def endpoints(settings: Settings) -> Iterator[tuple[str, str, int]]:
 
 def aws_places(settings: Settings) -> list[tuple[str, int]]:
     """The addresses and ports of AWS's endpoints in the stack file, each once; empty for the real AWS."""
+    return places(settings.aws.endpoints.values() if settings.aws else ())
+
+
+def places(urls: Iterable[str]) -> list[tuple[str, int]]:
+    """The addresses and ports on this computer among some URLs, each once."""
     found = []
-    for url in (settings.aws.endpoints if settings.aws else {}).values():
+    for url in urls:
         parts = urlsplit(url)
         if parts.hostname and _is_loopback(parts.hostname):
             found.append((parts.hostname, parts.port or (HTTPS_PORT if parts.scheme == "https" else HTTP_PORT)))

@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -139,12 +140,17 @@ class Checkout:
             (self.folder / ".twin" / self.stack / folder).mkdir(parents=True, exist_ok=True, mode=0o700)
         primer = next(one for one in hosts.values() if one["role"] == "primer")
         given = ",".join(f"{key}={primer[key]}" for key in ("role", "address", "mac", "disk", "diskSerial"))
-        self.must(
-            *(PYTHON, "-m", "keystone", "init", self.stack, "--no-ask", "--no-protect-hosts"),
-            *("--domain", f"{self.stack}.test", "--cidr", str(net), "--host", f"primer:{given}"),
-            *("--dhcp-range", f"{net.at(100)}-{net.at(150)}", "--pool", f"{net.at(200)}-{net.at(209)}"),
-            limit=60,
-        )
+        # A stack that is not on the twin yet is refused in a twin's backend.
+        with tempfile.TemporaryDirectory() as elsewhere:
+            made = self.run(
+                *(PYTHON, "-m", "keystone", "init", self.stack, "--no-ask", "--no-protect-hosts"),
+                *("--domain", f"{self.stack}.test", "--cidr", str(net), "--host", f"primer:{given}"),
+                *("--dhcp-range", f"{net.at(100)}-{net.at(150)}", "--pool", f"{net.at(200)}-{net.at(209)}"),
+                limit=60,
+                environment={**self.environment, "PULUMI_BACKEND_URL": f"file://{elsewhere}"},
+            )
+        assert made.ok, made.text
+        self.must("pulumi", "stack", "init", self.stack, "--no-select", limit=60)
         with self.editing() as config:
             config["twin:network"] = str(net)
             config["keystone:hosts"] = dict(copy.deepcopy(hosts))

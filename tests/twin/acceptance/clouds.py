@@ -11,13 +11,14 @@ import boto3
 import httpx
 import yaml
 
+from keystone.published import TWIN_PASSPHRASE
 from tests.networks import Network
 from tests.twin.acceptance.checkout import PYTHON, Checkout, Done
 from twin import clouds
 from twin.clouds.aws import ACCESS_KEY, SECRET_KEY
 from twin.clouds.cloudflare import CONTROL
 from twin.env import variables
-from twin.site import DEFAULT_PASSPHRASE, Site
+from twin.site import Site
 from twin.ssh_keys import installer_public_key
 
 STACK = "dev-cloud"
@@ -39,7 +40,7 @@ class CloudCheckout(Checkout):
         self.stack_file.write_text(yaml.safe_dump(document, sort_keys=False))
 
     def _environment(self) -> dict[str, str]:
-        usual = super()._environment() | {"PULUMI_CONFIG_PASSPHRASE": DEFAULT_PASSPHRASE}
+        usual = super()._environment() | {"PULUMI_CONFIG_PASSPHRASE": TWIN_PASSPHRASE}
         # What the stand-ins of the clouds need beside that, `make` takes from there too.
         return usual | {
             key: value for key, value in variables(self.stack, self.folder, usual).items() if key not in usual
