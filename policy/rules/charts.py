@@ -10,6 +10,13 @@ FLUX = custom("helm.toolkit.fluxcd.io/v2", "HelmRelease")
 ARGO = custom("argoproj.io/v1alpha1", "Application")
 HELM = (*sdk("pulumi_kubernetes.helm.v3", "Release"), *sdk("pulumi_kubernetes.helm.v4", "Chart"))
 CHARTS = (*FLUX, *ARGO, *HELM)
+# What an engine reads besides the values that the rules see; one rule refuses them all.
+UNSEEN = (
+    "spec.sources",
+    *(f"spec.source.helm.{key}" for key in ("values", "valueFiles", "parameters", "fileParameters")),
+    "spec.chart.spec.valuesFiles",
+    "valueYamlFiles",
+)
 
 
 def name(it: Resource) -> str:
@@ -31,13 +38,11 @@ def version(it: Resource) -> Any:
 
 
 def values(it: Resource) -> tuple[str, Mapping[str, Any]]:
-    """(path, values). Texts of values are refused by raising ValueError: they are not read here."""
+    """(path, values). Raises ValueError where they are no map. What is UNSEEN is not among them."""
     if it.kind in FLUX:
         path, found = "spec.values", it.at("spec.values")
     elif it.kind in ARGO:
         path, found = "spec.source.helm.valuesObject", it.at("spec.source.helm.valuesObject")
-        if found is None and (it.at("spec.source.helm.values") or it.at("spec.source.helm.parameters")):
-            raise ValueError("values as text")
     else:
         path, found = "values", it.at("values")
     found = document(found) if found is not None else {}

@@ -45,6 +45,34 @@ def chart(it: Resource) -> Findings:
             yield Finding("version", show(version), "it must be one exact version")
 
 
+@rule(
+    "chart-values-seen",
+    "All values of a chart lie where the other rules see them",
+    charts.CHARTS,
+    CRITICAL,
+    cure="Give one source, and the values in values (Argo CD: spec.source.helm.valuesObject), each secret one by a "
+    "Secret and its targetPath (Flux: valuesFrom)",
+    reference="OWASP Top 10 2021, A05",
+    guards={
+        "spec.sources": ([{"repoURL": "http://charts.example.org", "chart": "x", "targetRevision": "*"}],),
+        "spec.source.helm.values": ("replicas: 2",),
+        "spec.source.helm.parameters": ([{"name": "replicas", "value": "2"}],),
+        "spec.source.helm.fileParameters": ([{"name": "config", "path": "files/x"}],),
+        "spec.source.helm.valueFiles": (["values-site.yaml"],),
+        "spec.chart.spec.valuesFiles": (["values-site.yaml"],),
+        "spec.valuesFrom": ([{"kind": "ConfigMap", "name": "x"}], [{"kind": "Secret", "name": "x"}]),
+        "valueYamlFiles": ([{"path": "values.yaml"}],),
+    },
+)
+def values_seen(it: Resource) -> Findings:
+    for path in charts.UNSEEN:
+        if it.at(path):
+            yield Finding(path, "set", "no rule reads what stands there")
+    for path, one in it.each("spec.valuesFrom"):
+        if one.get("kind") != "Secret" or not one.get("targetPath"):
+            yield Finding(path, "not one value of a Secret", "no rule reads what stands there")
+
+
 def _local(chart_name: Any) -> bool:
     return isinstance(chart_name, str) and chart_name.startswith(("./", "/"))
 
@@ -207,4 +235,4 @@ def not_shared(it: Resource) -> Findings:
     yield Finding("the resource", it.kind.rpartition(":")[2], "disks may hold secrets")
 
 
-RULES = (chart, source, source_tls, helm_tls, image, operand, host_key, ami, own_provider, not_shared)
+RULES = (chart, values_seen, source, source_tls, helm_tls, image, operand, host_key, ami, own_provider, not_shared)

@@ -78,9 +78,14 @@ def test_a_document_without_statements_is_refused(text: str) -> None:
     assert court.judge([case]).broken == {"trust-pinned", "trust-no-wildcard"}
 
 
+def test_chart_values_that_are_no_map_are_refused() -> None:
+    case = court.catalogue()["argo"].changed({"spec.source.helm.valuesObject": ["adminPassword"]})
+    assert "chart-no-credentials" in court.judge([case]).broken
+
+
 def test_chart_values_that_come_as_text_are_refused() -> None:
     case = court.catalogue()["argo"].changed({"spec.source.helm": {"values": "adminPassword: hunter2-hunter2"}})
-    assert "chart-no-credentials" in court.judge([case]).broken
+    assert court.judge([case]).broken == {"chart-values-seen"}
 
 
 def test_a_secret_value_is_judged_as_its_plain_one() -> None:
