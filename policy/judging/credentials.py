@@ -12,16 +12,24 @@ from collections import Counter
 from functools import cache, lru_cache
 from typing import Any
 
+_IS = r"[\"'\\]{0,4}\s{0,4}[:=]>?\s{0,4}[\"'\\]{0,4}"
+# As in keystone/checks/secrets/formats.py; one list of samples holds the two together.
 FORMATS = {
     "AWS access key": r"\b(?:A3T[A-Z0-9]|ABIA|ACCA|AKIA|ASIA)[0-9A-Z]{16}\b",
+    "AWS secret key": r"(?i:aws_?secret_?access_?key|secret_?access_?key|aws_?secret_?key)"
+    + _IS
+    + r"[A-Za-z0-9/+]{40}(?![\w/+=])",
     "Cloudflare token": r"\bcf(?:k|ut|at)_[A-Za-z0-9]{40,}",
     "Cloudflare origin CA key": r"\bv1\.0-[0-9a-f]{24}-[0-9a-f]{100,}",
     "Cloudflare tunnel token": r"\beyJhIjoi[A-Za-z0-9+/_=-]{60,}",
-    "mesh key": r"\b(?:hskey|tskey)-(?:auth|api|client|scim|webhook)-[A-Za-z0-9_-]{12,}",
-    "mesh private key": r"\bprivkey:[0-9a-f]{64}",
+    "Cloudflare key": r"(?i:cloudflare_?(?:api_?)?(?:token|key)|cf_?api_?(?:token|key)|x-auth-key)"
+    + _IS
+    + r"[A-Za-z0-9_-]{37,40}(?![\w-])",
+    "Headscale key": r"\bhskey-(?:auth|api)-[A-Za-z0-9_-]{12,}",
+    "Headscale private key": r"\bprivkey:[0-9a-f]{64}",
+    "Tailscale key": r"\btskey-(?:auth|api|client|scim|webhook)-[A-Za-z0-9_-]{12,}",
     "age key": r"\bAGE-SECRET-KEY-(?:PQ-)?1[0-9A-Z]{40,}",
-    "k3s token": r"\bK10[0-9a-f]{64}::[^\s:'\"]+:[^\s'\"]{8,}",
-    "k3s bootstrap token": r"\bK10[0-9a-f]{64}::[a-z0-9]{6}\.[a-z0-9]{16}\b",
+    "k3s token": r"\bK10[0-9a-f]{64}::(?:[^\s:'\"]+:[^\s'\"]{8,}|[a-z0-9]{6}\.[a-z0-9]{16}\b)",
     "GitHub token": r"\b(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9]{22}_[A-Za-z0-9]{59})",
     "private key": r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----",
 }
@@ -60,6 +68,9 @@ _TOKEN = re.compile(
 )
 _REFERENCE = re.compile(r"^\$[({A-Z]|^\{\{|^/|^\./|^file:|^(?:https?|arn|ssm|op|vault|ref\+):|^<.*>$|^\*+$")
 _NAME = re.compile(r"^[a-z]{2,}\d{0,3}(?:[-._/][a-z0-9]{1,16})*$")
+_GIVEN = re.compile(
+    r"(?:(?<!\S)--?(?P<option>[A-Za-z][\w.-]*)(?:=|\s+)|(?<![\w-])(?P<variable>[A-Za-z_]\w*)=)[\"']?(?P<value>[^\s\"';|&]+)"
+)
 _WORDS_OF_NO = {"", "true", "false", "none", "null", "yes", "no", "changeme-see-secret"}
 MIN_TOKEN, MIN_ENTROPY = 16, 3.0  # characters; bits per character
 
@@ -76,12 +87,16 @@ def warm() -> None:
     _detectors()
 
 
+def formatted(text: str) -> str:
+    """The kind of credential of our FORMATS that a text holds; "" for none."""
+    return next((kind for kind, pattern in _FORMATS.items() if pattern.search(text)), "")
+
+
 @lru_cache(maxsize=8192)
 def known(text: str) -> str:
     """The kind of credential that a text holds, by its format; "" for none."""
-    for kind, pattern in _FORMATS.items():
-        if pattern.search(text):
-            return kind
+    if kind := formatted(text):
+        return kind
     if not _HINT.search(text):
         return ""
     for line in text.splitlines():
@@ -100,14 +115,37 @@ def named(name: str, text: str) -> str:
         return ""
     if _PASSWORD.search(word):
         return "password"
-    if _TOKEN.search(word) and len(value) >= MIN_TOKEN and not _NAME.match(value) and _entropy(value) >= MIN_ENTROPY:
+    if (
+        _TOKEN.search(word)
+        and len(value) >= MIN_TOKEN
+        and not names_something(value)
+        and _entropy(value) >= MIN_ENTROPY
+    ):
         return "random value under a credential's name"
     return ""
 
 
+def names_something(value: str) -> bool:
+    """Whether a value looks like the name of a thing or of a variable, as nothing random does."""
+    return bool(_NAME.match(value) or re.fullmatch(r"[A-Z]+(?:_[A-Z0-9]+)+", value))
+
+
 def find(name: str, text: str) -> str:
     """The kind of credential that a named value is or holds; "" for none."""
-    return named(name, text) or known(text)
+    return named(name, text) or known(text) or formatted(f"{name}={text}")
+
+
+def given(line: str) -> str:
+    """The kind of credential that a command line holds or hands over by a name: --NAME VALUE, --NAME=VALUE, NAME=VALUE.
+
+    "" for none.
+    """
+    for found in _GIVEN.finditer(line):
+        name, value = found["option"] or found["variable"], found["value"]
+        # A shell's variable, or what follows an option that takes nothing.
+        if not value.startswith(("$", "-")) and (kind := named(name, value)):
+            return kind
+    return known(line)
 
 
 def decoded(text: str) -> str:

@@ -3,9 +3,9 @@
 import re
 from typing import Any
 
-from judging.credentials import decoded, find, known
+from judging.credentials import decoded, find, formatted, given, known
 from judging.kinds import custom, sdk
-from judging.resource import Resource, is_map, strings
+from judging.resource import Resource, strings
 from judging.rule import ABSENT, CRITICAL, HIGH, Finding, Findings, rule
 
 from rules import charts, workloads
@@ -33,8 +33,9 @@ HIDDEN = "it would be stored and shown in plain text"
 )
 def secret(it: Resource) -> Findings:
     for field in ("data", "stringData"):
-        for path, _, text in strings(it.at(field), field):
-            kind = known(decoded(text) if field == "data" else text)
+        for path, key, text in strings(it.at(field), field):
+            plain = decoded(text) if field == "data" else text
+            kind = known(plain) or formatted(f"{key}={plain}")
             # A TLS key or a tunnel's token has to lie in a Secret: that is what its reader takes.
             if kind and kind.lower() not in ("private key", "cloudflare tunnel token", "secret keyword"):
                 yield Finding(path, f"a credential ({kind})", "a static key never ends and is copied with its Secret")
@@ -74,7 +75,11 @@ def config_map(it: Resource) -> Findings:
     reference="CIS Kubernetes 1.8, 5.4.1",
     guards={
         "spec.template.spec.containers.0.env.0": ({"name": "API_TOKEN", "value": SAMPLE},),
-        "spec.template.spec.containers.0.args": ([f"--token={SAMPLE}"],),
+        "spec.template.spec.containers.0.args": (
+            [f"--token={SAMPLE}"],
+            ["--password=hunter2-hunter2"],
+            ["--password", "hunter2-hunter2"],
+        ),
         "spec.containers.0.env.0": ({"name": "API_TOKEN", "value": SAMPLE},),
     },
 )
@@ -86,10 +91,13 @@ def environment(it: Resource) -> Findings:
             if kind:
                 yield Finding(f"{path}.env.{index}.value", f"a credential ({kind})", HIDDEN)
         for field in ("command", "args"):
+            before = ""
             for place, _, text in strings(container.get(field), f"{path}.{field}"):
-                kind = known(text)
+                # An option's value may be the next word.
+                kind = given(text) or (given(f"{before} {text}") if before.startswith("-") else "")
                 if kind:
                     yield Finding(place, f"a credential ({kind})", HIDDEN)
+                before = text
 
 
 @rule(
@@ -105,7 +113,7 @@ def user_data(it: Resource) -> Findings:
     for path in USER_DATA:
         value = it.at(path)
         if isinstance(value, str):
-            kind = known(decoded(value)) or known(value)
+            kind = given(decoded(value)) or known(value)
             if kind:
                 yield Finding(path, f"with a credential ({kind})", "whoever may describe the machine reads it")
 
@@ -118,7 +126,7 @@ def user_data(it: Resource) -> Findings:
     cure="Give it by stdin, as a secret",
     reference="OWASP Top 10 2021, A07",
     guards={
-        "create": (f"login --token {SAMPLE}",),
+        "create": (f"login --token {SAMPLE}", "login --password hunter2-hunter2"),
         "update": (f"login --token {SAMPLE}",),
         "environment.API_TOKEN": (SAMPLE,),
     },
@@ -126,7 +134,7 @@ def user_data(it: Resource) -> Findings:
 def command(it: Resource) -> Findings:
     for key in LINES:
         value = it.at(key)
-        kind = known(value) if isinstance(value, str) else ""
+        kind = given(value) if isinstance(value, str) else ""
         if kind:
             yield Finding(
                 key, f"with a credential ({kind})", "command lines are stored, logged and seen by every process"
@@ -179,6 +187,7 @@ _MINTS = re.compile(r"preauthkeys?\s+create\b[^\n;&|]*")
         "create": (
             "headscale preauthkeys create --user 1 --reusable --expiration 24h",
             "headscale preauthkeys create --user 1 --reusable --ephemeral",
+            "headscale preauthkeys create --user 1 --reusable --ephemeral=false --expiration 24h",
             "headscale preauthkeys create --user 1 --expiration 8760h",
         )
     },
@@ -186,15 +195,23 @@ _MINTS = re.compile(r"preauthkeys?\s+create\b[^\n;&|]*")
 def mesh_key(it: Resource) -> Findings:
     texts = [(path, value) for path in (*LINES, *USER_DATA) if isinstance(value := it.at(path), str)]
     if it.kind in workloads.WORKLOADS:
-        path, spec = workloads.pod(it)
-        texts = [(place, text) for place, _, text in strings(spec, path)] if is_map(spec) else []
+        texts = [
+            (place, " ".join(text for field in ("command", "args") for _, _, text in strings(container.get(field))))
+            for place, container in workloads.containers(it)
+        ]
     for path, text in texts:
         for found in _MINTS.findall(decoded(text)):
             hours = _hours(found)
-            if "--reusable" in found and ("--ephemeral" not in found or hours is None):
+            if _flag(found, "reusable") and (not _flag(found, "ephemeral") or hours is None):
                 yield Finding(path, "a reusable mesh key", "such a key must be ephemeral and expire")
             if hours is not None and hours > 24:
                 yield Finding(path, f"a mesh key of {hours:g} h", "at most 24 h")
+
+
+def _flag(line: str, name: str) -> bool:
+    """Whether a switch is on: named, and not turned off by =false. The last one counts."""
+    values = re.findall(rf"(?<!\S)--{name}(?:=(\S*))?(?!\S)", line)
+    return bool(values) and values[-1].strip("'\"").lower() in ("", "1", "t", "true")
 
 
 def _hours(line: str) -> float | None:

@@ -1,5 +1,6 @@
 """No static keys: no user at AWS, no key in a provider, trust that names who may use it."""
 
+from judging.credentials import names_something
 from judging.kinds import component, custom, sdk
 from judging.resource import Resource, document, is_list, is_loopback, is_map, maps
 from judging.rule import ABSENT, CRITICAL, HIGH, Finding, Findings, rule, show
@@ -20,6 +21,7 @@ NARROWING = (
     "aws:sourceaccount",
     "kms:calleraccount",
 )
+KEY_WORDS = ("accesskey", "accesskeyid", "secretkey", "secretaccesskey", "awsaccesskeyid", "awssecretaccesskey")
 ADMINISTRATOR = ("AdministratorAccess", "IAMFullAccess", "PowerUserAccess")
 
 
@@ -105,6 +107,7 @@ def cloudflare_provider(it: Resource) -> Findings:
         "spec.values.loki.storage.s3.accessKeyId": ("not-a-real-one",),
         "spec.values.loki.storage.s3.secretAccessKey": ("not-a-real-one",),
         "spec.values.credentials.aws_secret_access_key": ("not-a-real-one",),
+        "spec.values.loki.storage.s3.secretKey": ("abc/def+123",),
     },
 )
 def chart_keys(it: Resource) -> Findings:
@@ -113,9 +116,10 @@ def chart_keys(it: Resource) -> Findings:
         for key in inner:
             word = str(key).lower().replace("_", "").replace("-", "")
             value = inner[key]
-            if word not in ("accesskey", "accesskeyid", "secretaccesskey", "awsaccesskeyid", "awssecretaccesskey"):
+            if word not in KEY_WORDS or not isinstance(value, str) or not value.strip():
                 continue
-            if not isinstance(value, str) or not value.strip() or value.startswith(("$", "{{")):
+            # In some charts these say which key of a Secret to read.
+            if value.startswith(("$", "{{")) or (word == "secretkey" and names_something(value)):
                 continue
             if not is_loopback(inner.get("endpoint")):
                 yield Finding(f"{place}.{key}", "set", "static keys are not allowed")

@@ -20,6 +20,7 @@ from keystone.checks.secrets.material import Secret, configured, derived
 from keystone.errors import KeystoneError
 from keystone.identities import Identities
 from keystone.settings import parse
+from tests.credential_samples import SAMPLES
 from tests.recording import ROOT_SECRET, document
 
 SETTINGS = parse(document())
@@ -175,32 +176,17 @@ def test_a_secret_in_the_state_is_placed_by_resource_and_property() -> None:
     assert str(found).startswith("[own-secret] state: join-w1 inputs.environment.TOKEN: holds the agent token. Take it")
 
 
-# Made when the test runs, so that this file itself holds nothing that looks like a credential.
-_LETTERS = "aB3dE5fG7hJ9kL1mN2pQ4rS6tU8vW0xYzAcEgIkMoQsUwY13579bDfHjLnPrTvXz" * 3
-CREDENTIALS = {
-    "AWS access key": "AKIA" + "Q3EGRIQ2VABCDEFG",
-    "AWS secret key": "aws_secret_access_key = " + _LETTERS[:40],
-    "Cloudflare token": "cfut" + "_" + _LETTERS[:48],
-    "Cloudflare origin CA key": "v1.0-" + "0123456789abcdef01234567" + "-" + ("0123456789abcdef" * 10)[:146],
-    "Cloudflare tunnel token": base64.b64encode(b'{"a":"%s","t":"b","s":"%s"}' % (b"0f" * 16, b"c" * 44)).decode(),
-    "Cloudflare key": 'CLOUDFLARE_API_TOKEN: "' + _LETTERS[:40] + '"',
-    "Headscale key": "hskey-" + "auth-" + _LETTERS[:12] + "-" + _LETTERS[:64],
-    "Headscale private key": "privkey" + ":" + "0123456789abcdef" * 4,
-    "Tailscale key": "tskey-" + "auth-" + _LETTERS[:16] + "-" + _LETTERS[:32],
-    "age key": "AGE-SECRET-" + "KEY-1" + ("QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L" * 2)[:58],
-    "k3s token": "K10" + "0123456789abcdef" * 4 + "::server:" + "0123456789abcdef" * 2,
-    "GitHub token": "ghp" + "_" + _LETTERS[:36],
-    "private key": "-----BEGIN " + "EC PRIVATE KEY-----\n" + _LETTERS[:64] + "\n-----END EC PRIVATE KEY-----",
-}
-
-
-@pytest.mark.parametrize("name", formats.FORMATS)
-def test_every_format_of_credentials_is_found_plain_and_in_json(name: str) -> None:
-    for planted in (CREDENTIALS[name], json.dumps({"it": CREDENTIALS[name]})):
+@pytest.mark.parametrize(("name", "text"), SAMPLES)
+def test_every_format_of_credentials_is_found_plain_and_in_json(name: str, text: str) -> None:
+    for planted in (text, json.dumps({"it": text})):
         found = SCANNER.scan([Place("a log", noise() + b"\n" + planted.encode() + b"\n" + noise())])
         assert [str(one) for one in found] == [
             f"[credential-format] a log:2: holds what looks like a {name}. Revoke it."
         ]
+
+
+def test_every_format_has_a_sample() -> None:
+    assert {name for name, _ in SAMPLES} == set(formats.FORMATS)
 
 
 @pytest.mark.parametrize(
@@ -225,7 +211,7 @@ def test_examples_and_look_alikes_are_no_credentials(text: str) -> None:
 def test_a_listed_look_alike_in_the_git_tree_is_no_finding_but_an_own_secret_there_is(tmp_path: Path) -> None:
     (tmp_path / ALLOWED).write_text("# a comment\ntests/* | GitHub token | made up\n")
     scanner = Scanner(derived(SETTINGS, IDENTITIES), allowances(tmp_path))
-    fake, own = CREDENTIALS["GitHub token"].encode(), ROOT_SECRET.encode()
+    fake, own = dict(SAMPLES)["GitHub token"].encode(), ROOT_SECRET.encode()
     assert scanner.scan([Place("tests/a/b.py", fake, listed=True)]) == []
     assert len(scanner.scan([Place("tests/a/b.py", own, listed=True)])) == 1
     assert len(scanner.scan([Place("tests/a/b.py", fake)])) == 1, "only the git tree has a list"

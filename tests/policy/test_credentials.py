@@ -3,29 +3,18 @@
 import base64
 
 import pytest
-from judging.credentials import FORMATS, decoded, find, known, named
+from judging.credentials import FORMATS, decoded, find, given, known, named
 
-# Put together in pieces: a scanner of the repository must not take these for real ones.
-SAMPLES = {
-    "AWS access key": "AKIA" + "IOSFODNN7EXAMPLE",
-    "Cloudflare token": "cfut_" + "a1B2c3D4" * 6,
-    "Cloudflare origin CA key": "v1.0-" + "0123456789abcdef01234567-" + "ab" * 73,
-    "Cloudflare tunnel token": base64.b64encode(
-        b'{"a":"' + b"0" * 32 + b'","t":"' + b"1" * 36 + b'","s":"x"}'
-    ).decode(),
-    "mesh key": "hskey-auth-" + "0123456789ab-" + "cd" * 32,
-    "mesh private key": "privkey:" + "0f" * 32,
-    "age key": "AGE-SECRET-KEY-1" + "QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L" * 2,
-    "k3s token": "K10" + "ab" * 32 + "::server:" + "0123456789abcdef",
-    "k3s bootstrap token": "K10" + "ab" * 32 + "::abcdef.0123456789abcdef",
-    "GitHub token": "github_pat_" + "A" * 22 + "_" + "b" * 59,
-    "private key": "-----BEGIN OPENSSH " + "PRIVATE KEY-----",
-}
+from tests.credential_samples import LETTERS, SAMPLES
 
 
-@pytest.mark.parametrize("kind", FORMATS)
-def test_a_known_format_is_found_in_the_middle_of_a_text(kind: str) -> None:
-    assert known(f"# a file\nkey: {SAMPLES[kind]}\nmore") == kind
+@pytest.mark.parametrize(("kind", "text"), SAMPLES)
+def test_a_known_format_is_found_in_the_middle_of_a_text(kind: str, text: str) -> None:
+    assert known(f"# a file\nkey: {text}\nmore") == kind
+
+
+def test_every_format_has_a_sample() -> None:
+    assert {kind for kind, _ in SAMPLES} == set(FORMATS)
 
 
 @pytest.mark.parametrize(
@@ -90,6 +79,7 @@ def test_a_value_under_a_credentials_name_is_found(name: str, value: str) -> Non
         ("password", "$(FROM_SECRET)"),
         ("TUNNEL_TOKEN_FILE", "/etc/tunnel/token"),
         ("secret", "grafana-admin"),
+        ("secretKey", "AWS_SECRET_ACCESS_KEY"),
         ("KEYSTONE_REBUILD_HASH", "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"),
         ("automountServiceAccountToken", "false"),
         ("kmsKey", "arn:aws:kms:eu-central-1:1:key/1"),
@@ -98,6 +88,40 @@ def test_a_value_under_a_credentials_name_is_found(name: str, value: str) -> Non
 )
 def test_a_reference_under_a_credentials_name_is_none(name: str, value: str) -> None:
     assert find(name, value) == ""
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "login --password=hunter2-hunter2",
+        "login --user admin --password hunter2-hunter2 --verbose",
+        "psql -password 'hunter2 hunter2'",
+        "DB_PASSWORD=hunter2-hunter2 psql",
+        "curl --token " + LETTERS[:24],
+        "export CF_API_TOKEN=" + LETTERS[:40],
+        "rclone --s3-secret-access-key " + LETTERS[:40],
+    ],
+)
+def test_a_credential_on_a_command_line_is_found_by_its_option_or_variable(line: str) -> None:
+    assert given(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "login --password-stdin < /run/password",
+        "login --password-file /run/password",
+        "login --password $PASSWORD",
+        'login --password "$password"',
+        "login --password --verbose",
+        "run --token=$(cat /run/token)",
+        "run --token /run/token --secret grafana-admin",
+        "PASSWORD=$(cat /run/password) run",
+        ".venv/bin/python -m keystone.hosts system w1 --generation 1 --key /run/key",
+    ],
+)
+def test_a_reference_on_a_command_line_is_none(line: str) -> None:
+    assert given(line) == ""
 
 
 def test_base64_is_read_and_other_text_is_left() -> None:

@@ -32,7 +32,9 @@ FORMATS: dict[str, re.Pattern[bytes]] = {
     "Headscale private key": re.compile(_START + rb"privkey:[0-9a-f]{64}" + _END),
     "Tailscale key": re.compile(_START + rb"tskey-[a-z]+-[A-Za-z0-9]{8,}-[A-Za-z0-9]{16,}" + _END),
     "age key": re.compile(rb"(?i:" + _START + rb"AGE-SECRET-KEY-(?:PQ-)?1[0-9a-z]{58,}" + _END + rb")"),
-    "k3s token": re.compile(_START + rb"K10[0-9a-f]{64}::[A-Za-z0-9_.-]+:[^\s\"'\\,}]{8,}"),
+    "k3s token": re.compile(
+        _START + rb"K10[0-9a-f]{64}::(?:[A-Za-z0-9_.-]+:[^\s\"'\\,}]{8,}|[a-z0-9]{6}\.[a-z0-9]{16})"
+    ),
     "GitHub token": re.compile(
         _START + rb"(?:gh[pousr]_[A-Za-z0-9]{36,255}|github_pat_[A-Za-z0-9]{22}_[A-Za-z0-9]{59})" + _END
     ),
