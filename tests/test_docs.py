@@ -1,6 +1,7 @@
 """The documents are true: what they name exists, and decisions are numbered without gaps."""
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,33 @@ def test_the_commands_that_the_documents_name_exist() -> None:
         text = document.read_text()
         named = set(re.findall(r"`keystone ([a-z]+)", text)) | set(re.findall(r"-m keystone ([a-z]+)", text))
         assert named <= known, document.name
+
+
+def test_the_commands_that_messages_name_exist() -> None:
+    from keystone.cli import COMMANDS
+    from twin.cli import app
+
+    twins = {one.name or one.callback.__name__ for one in app.registered_commands if one.callback}
+    targets = set(re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE))
+    known = {"keystone": {command.name for command in COMMANDS}, "twin": twins, "make": targets}
+    wrong = [
+        f"{file.relative_to(PROJECT)}: {program} {command}"
+        for part in ("keystone", "twin", "components", "toolchain", "nix")
+        for file in [*(PROJECT / part).rglob("*.py"), *(PROJECT / part).rglob("*.nix")]
+        for program, command in re.findall(r"`(?:python -m )?(keystone|twin|make) ([a-z][a-z-]*)", file.read_text())
+        if command not in known[program]
+    ]
+
+    assert wrong == []
+
+
+@pytest.mark.parametrize("program", ["keystone", "twin"])
+def test_a_command_runs_in_any_folder_and_says_its_name(program: str, tmp_path: Path) -> None:
+    line = [PROJECT / "bin" / program, "--help"]
+    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert f"Usage: {program} " in done.stdout
 
 
 def test_the_readme_has_the_two_commands_and_the_order_of_reading() -> None:

@@ -331,7 +331,7 @@ def _table(found: dict[str, Any]) -> str:
 def main() -> None:
     """Run a command; a fault is one line on standard error and exit status 1."""
     try:
-        app(standalone_mode=True)
+        app(prog_name="twin")
     except KeystoneError as error:
         typer.echo(str(error), err=True)
         sys.exit(1)

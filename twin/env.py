@@ -25,6 +25,9 @@ HERMETIC = {
 """The twin needs no network: nothing is looked up, nothing is downloaded."""
 AWS_PROFILES = Path(__file__).with_name("clouds") / "aws" / "profile.ini"
 TWIN_BIN = Path(__file__).with_name("bin")
+"""Stand-ins for nix and nixos-anywhere, and nothing else: a real site's shell must not have this on PATH."""
+COMMANDS = [Path(__file__).resolve().parents[1] / "bin", Path(sys.prefix) / "bin"]
+"""`keystone` and `twin`, and the Python that they run with."""
 
 
 def variables(stack: str, project: Path, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -34,10 +37,10 @@ def variables(stack: str, project: Path, environment: Mapping[str, str] = os.env
     """
     place = Place.read(stack, project)
     own = without_twin(environment)
-    values = {"PATH": _path([Path(sys.prefix) / "bin"], own), "KEYSTONE_STACK": stack}
+    values = {"PATH": _path(COMMANDS, own), "KEYSTONE_STACK": stack}
     if place:
         values |= {
-            "PATH": _path([tools.folder(), TWIN_BIN, Path(sys.prefix) / "bin"], own),
+            "PATH": _path([tools.folder(), TWIN_BIN, *COMMANDS], own),
             # Where the stand-ins for nix and nixos-anywhere find their site.
             "KEYSTONE_TWIN": str(place.root),
             **_of_engine(place),

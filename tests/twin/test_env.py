@@ -1,5 +1,6 @@
 """The shell lines of a stack: a twin's engine for a stack on the twin, the user's own for every other."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -58,6 +59,13 @@ def test_a_stack_off_the_twin_gets_nothing_of_a_twins_shell(project: Path) -> No
     assert found.keys() == OWN.keys() | {"KEYSTONE_STACK"}
     assert found == shell(project, "home")
     assert not {TOOLS, str(REPOSITORY / "twin/bin")} & set(found["PATH"].split(":"))
+
+
+@pytest.mark.parametrize("stack", ["trial", "home"])
+def test_the_commands_that_cures_name_are_on_path(project: Path, stack: str) -> None:
+    path = shell(project, stack)["PATH"]
+    assert shutil.which("keystone", path=path) == str(REPOSITORY / "bin/keystone")
+    assert shutil.which("twin", path=path) == str(REPOSITORY / "bin/twin")
 
 
 def test_what_was_set_in_a_twins_shell_since_then_stays(project: Path) -> None:
