@@ -102,7 +102,9 @@ clean: ## remove what can be made again; the tools stay (`python -m toolchain cl
 
 .venv/.runtime: requirements.txt
 	@[ -n "$(PYTHON)" ] || { echo "python: 3.11 or newer is not on PATH. Install it, or name it: make PYTHON=/path/to/python3." >&2; exit 1; }
-	@[ -x $(PY) ] || $(PYTHON) -m venv .venv
+	@$(PY) -m pip --version >/dev/null 2>&1 || { rm -rf .venv; said="$$($(PYTHON) -m venv .venv 2>&1)"; } || { rm -rf .venv; \
+		echo "python: $(PYTHON) makes no virtual environment ($$(echo "$$said" | tail -n 1)). Install its venv module" \
+		"(Debian: apt install python3-venv), or name another Python: make PYTHON=/path/to/python3." >&2; exit 1; }
 	@echo "Installing the Python packages into .venv (a minute or two, once)" >&2
 	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
 	@touch $@

@@ -1,7 +1,9 @@
 """The frame holds: tests are collected, pins are whole, files stay small, and make offers what the README promises."""
 
 import ast
+import os
 import re
+import shutil
 import subprocess
 import tomllib
 from pathlib import Path
@@ -119,6 +121,58 @@ def test_make_help_lists_every_target() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE))
 
     assert listed == targets
+
+
+WITHOUT_PIP = """#!/bin/sh
+case "$*" in
+-c*) ;;
+"-m venv .venv") mkdir -p .venv/bin; echo '#!/bin/sh\nexit 1' > .venv/bin/python; chmod +x .venv/bin/python
+  echo "The virtual environment was not created successfully"; echo "ensurepip is not available"; exit 1 ;;
+esac
+"""
+SOUND = """#!/bin/sh
+case "$*" in
+"-m venv .venv") mkdir -p .venv/bin; cp "$0" .venv/bin/python ;;
+"-m pip --version") exit 0 ;;
+"-m pip install "*) echo "$*" >> installed ;;
+esac
+"""
+
+
+def make_the_environment(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
+    """`make .venv/.runtime` in a folder with the Makefile, with a stand-in for Python."""
+    for name in ("Makefile", "requirements.txt"):
+        shutil.copy(PROJECT / name, folder)
+    python = folder / "python3"
+    python.write_text(script)
+    python.chmod(0o755)
+    line = ["make", "--silent", f"PYTHON={python}", ".venv/.runtime"]
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    return subprocess.run(line, cwd=folder, env=clean, capture_output=True, text=True, check=False)
+
+
+def test_a_python_without_venv_is_one_line_with_the_cure_and_leaves_nothing(tmp_path: Path) -> None:
+    done = make_the_environment(tmp_path, WITHOUT_PIP)
+
+    assert done.returncode != 0
+    said = [line for line in done.stderr.splitlines() if not line.startswith("make")]
+    assert said == [
+        f"python: {tmp_path}/python3 makes no virtual environment (ensurepip is not available). "
+        "Install its venv module (Debian: apt install python3-venv), or name another Python: make PYTHON=/path/to/python3."
+    ]
+    assert not (tmp_path / ".venv").exists()
+
+
+def test_an_environment_that_was_broken_off_is_made_anew(tmp_path: Path) -> None:
+    half = tmp_path / ".venv/bin/python"
+    half.parent.mkdir(parents=True)
+    half.write_text("#!/bin/sh\nexit 1\n")
+    half.chmod(0o755)
+    done = make_the_environment(tmp_path, SOUND)
+
+    assert done.returncode == 0, done.stderr
+    assert "--require-hashes -r requirements.txt" in (tmp_path / "installed").read_text()
+    assert (tmp_path / ".venv/.runtime").exists()
 
 
 def test_the_strictness_of_the_tools_is_as_agreed() -> None:
