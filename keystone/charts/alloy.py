@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from keystone.charts import network
 from keystone.settings import Settings
 
 EXPORTER = "127.0.0.1:9101"
@@ -16,6 +17,10 @@ ETCD = "127.0.0.1:2381"
 HEADSCALE = "127.0.0.1:9090"
 TAILSCALE = "100.100.100.100:80"
 """Tailscale's own address on every machine; /metrics answers for this machine alone."""
+PLUGINS = {"cilium": "127.0.0.1:9962", "calico": "127.0.0.1:9091"}
+"""Where the network plugin of the node tells its metrics (nix/modules/cni.nix); flannel tells none."""
+METALLB_PORT = "metricshttps"
+"""MetalLB's port, in the pods of its controller and of its speakers, which are in the host's network."""
 
 EVERY = ",*,"
 
@@ -98,6 +103,7 @@ prometheus.scrape "host" {{
   scrape_interval = "{scrape_seconds}s"
   forward_to      = [prometheus.remote_write.cluster.receiver]
 }}
+{_metallb(scrape_seconds) if network.uses_metallb(settings) else ""}\
 discovery.relabel "probes" {{
   targets = [
 {_targets(probed(settings))}
@@ -141,7 +147,47 @@ def scraped(settings: Settings) -> list[Target]:
         {"__address__": TAILSCALE, "job": "tailscale", "hosts": EVERY},
         {"__address__": ETCD, "job": "etcd", "hosts": f",{','.join(settings.servers)},"},
         {"__address__": HEADSCALE, "job": "headscale", "hosts": f",{primer},"},
+        *({"__address__": PLUGINS[it], "job": it, "hosts": EVERY} for it in [settings.network.cni] if it in PLUGINS),
     ]
+
+
+def _metallb(scrape_seconds: int) -> str:
+    """MetalLB's pods on this node. It asks for a token, and makes its certificate anew with each start of a pod."""
+    return f"""\
+discovery.kubernetes "metallb" {{
+  role = "pod"
+  namespaces {{
+    names = [{_text(network.METALLB_NAMESPACE)}]
+  }}
+  selectors {{
+    role  = "pod"
+    field = "spec.nodeName=" + sys.env("HOSTNAME")
+  }}
+}}
+discovery.relabel "metallb" {{
+  targets = discovery.kubernetes.metallb.targets
+  rule {{
+    source_labels = ["__meta_kubernetes_pod_container_port_name"]
+    regex         = {_text(METALLB_PORT)}
+    action        = "keep"
+  }}
+  rule {{
+    source_labels = ["__meta_kubernetes_pod_name"]
+    target_label  = "pod"
+  }}
+}}
+prometheus.scrape "metallb" {{
+  targets           = discovery.relabel.metallb.output
+  job_name          = "metallb"
+  scheme            = "https"
+  bearer_token_file = "/var/run/secrets/kubernetes.io/serviceaccount/token"
+  tls_config {{
+    insecure_skip_verify = true
+  }}
+  scrape_interval = "{scrape_seconds}s"
+  forward_to      = [prometheus.remote_write.cluster.receiver]
+}}
+"""
 
 
 def probed(settings: Settings) -> list[Target]:

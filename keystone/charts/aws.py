@@ -176,6 +176,7 @@ def termination_handler(settings: Settings) -> Release:
             "checkTagBeforeDraining": True,
             "managedTag": drain_tag(settings),
             "enableRebalanceDraining": True,
+            "enablePrometheusServer": True,
             "rbac": {"create": True, "pspEnabled": False},
             "podSecurityContext": {**POD, "fsGroup": USER},
             "securityContext": {**CONTAINER, "runAsNonRoot": True, "runAsUser": USER, "runAsGroup": USER},

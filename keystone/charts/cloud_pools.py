@@ -77,8 +77,13 @@ def things(settings: Settings) -> Iterator[Thing]:
             yield from renderer.things(settings, pool)
 
 
+def autoscaler_name(cloud: str) -> str:
+    """The release and the service account of a cloud's autoscaler."""
+    return f"cluster-autoscaler-{cloud}"
+
+
 def _autoscaler(cloud: str, values: Mapping[str, Any], needs: tuple[str, ...] = ()) -> Release:
-    name = f"cluster-autoscaler-{cloud}"
+    name = autoscaler_name(cloud)
     return Release(
         name=name,
         chart="cluster-autoscaler",

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from keystone import alerts
-from keystone.charts import backup, ceph, network
+from keystone.charts import aws, backup, ceph, cloud_pools, network, operators, storage
 from keystone.charts.objects import Thing
 from keystone.charts.observability import (
     GRAFANA_SERVICE,
@@ -19,21 +19,37 @@ from keystone.settings import Observability, Settings
 
 NAME = "app.kubernetes.io/name"
 INSTANCE = "app.kubernetes.io/instance"
+AUTOSCALER_PORT = 8085  # its chart gives the port no name
 
-# Release -> (labels of its pods, name of the port that tells metrics). Charts could make these themselves, but then
-# each would need Prometheus' kinds before it, and Prometheus comes after the network and the storage that it uses.
-_MONITORED: Mapping[str, tuple[Mapping[str, str], str]] = {
+# Release -> (labels of its pods, name or number of the port that tells metrics). Charts could make these themselves,
+# but then each would need Prometheus' kinds before it, and Prometheus comes after the network and storage that it uses.
+# tests/observability/told-metrics.json has where each was read, and why the other releases are not here.
+_MONITORED: Mapping[str, tuple[Mapping[str, str], str | int]] = {
     "cert-manager": ({INSTANCE: "cert-manager"}, "http-metrics"),
     "external-dns": ({NAME: "external-dns"}, "http"),
     "ingress-nginx": ({NAME: "ingress-nginx"}, "metrics"),
+    "istio-cni": ({NAME: "istio-cni"}, "metrics"),
     "istiod": ({"app": "istiod"}, "http-monitoring"),
     "longhorn": ({"app": "longhorn-manager"}, "manager"),
+    "linkerd-cni": ({"k8s-app": "linkerd-cni"}, "repair-admin"),
     "linkerd-control-plane": ({"linkerd.io/control-plane-ns": "linkerd"}, "linkerd-admin"),
     "loki": ({NAME: "loki"}, "http-metrics"),
     "alloy-logs": ({INSTANCE: "alloy-logs"}, "http-metrics"),
-    "metallb": ({NAME: "metallb"}, "monitoring"),
+    "proxmox-csi-plugin": ({NAME: "proxmox-csi-plugin"}, "metrics"),
     "rook-ceph-cluster": ({"app": "rook-ceph-mgr"}, "http-metrics"),
     "traefik": ({NAME: "traefik"}, "metrics"),
+    "vertical-pod-autoscaler": ({NAME: "vertical-pod-autoscaler"}, "prometheus"),
+    "ztunnel": ({"app": "ztunnel"}, "ztunnel-stats"),
+    storage.EFS: ({"app": "efs-csi-controller"}, "metrics"),
+    aws.WEBHOOK: ({INSTANCE: aws.WEBHOOK}, "metrics"),
+    aws.TERMINATION: ({INSTANCE: aws.TERMINATION}, "http-metrics"),
+    aws.KARPENTER: ({INSTANCE: aws.KARPENTER}, "http-metrics"),
+    operators.CROSSPLANE: ({INSTANCE: operators.CROSSPLANE}, "metrics"),
+    **{name: ({INSTANCE: name}, "http") for name in map(operators.ack_name, operators.ACK_VERSIONS)},
+    **{
+        name: ({INSTANCE: name}, AUTOSCALER_PORT)
+        for name in (aws.AUTOSCALER, *map(cloud_pools.autoscaler_name, ("azure", "gcp", "hetzner")))
+    },
 }
 # The port of the GitOps engine's controllers; nothing else is in its namespace.
 _ENGINE_PORTS = {"flux": "http-prom", "argocd": "metrics"}
@@ -46,7 +62,10 @@ def rules(settings: Settings, observability: Observability) -> Thing:
 
 
 def monitors(settings: Settings, releases: Mapping[str, Release]) -> Iterator[Thing]:
-    """What Prometheus reads of the chosen releases. The tunnel and kube-prometheus-stack bring their own."""
+    """What Prometheus reads of the chosen releases.
+
+    The tunnel and kube-prometheus-stack bring their own; the hosts' Alloy reads MetalLB and what listens on a host.
+    """
     for name, (labels, port) in sorted(_MONITORED.items()):
         if name in releases:
             yield _monitor(name, releases[name].namespace, labels, port)
@@ -115,12 +134,12 @@ def _readers(settings: Settings) -> dict[str, str]:
     return {"bucketPolicy": backup.reader_policy(bucket_name(settings))} if copied else {}
 
 
-def _monitor(name: str, namespace: str, labels: Mapping[str, str], port: str) -> Thing:
+def _monitor(name: str, namespace: str, labels: Mapping[str, str], port: str | int) -> Thing:
     # Beside Prometheus, not beside the pods: the one namespace that is there whenever its kinds are.
     spec = {
         "namespaceSelector": {"matchNames": [namespace]},
         "selector": {"matchLabels": dict(labels)},
-        "podMetricsEndpoints": [{"port": port}],
+        "podMetricsEndpoints": [{"port": port} if isinstance(port, str) else {"portNumber": port}],
     }
     return _thing("PodMonitor", name, NAMESPACE, spec)
 

@@ -7,7 +7,7 @@ import versions
 from keystone.charts.release import Opening, PodSecurity, Release
 from keystone.settings import Settings
 
-METALLB = "metallb"
+METALLB, METALLB_NAMESPACE = "metallb", "metallb-system"
 ROLE_LABEL = "keystone.internal/role"
 """Every node that is a host of the settings has it; the nodes of a cloud's pools have not."""
 REMOTE_LABEL = "keystone.internal/remote"
@@ -32,7 +32,7 @@ class GatewayRef(NamedTuple):
 
 def releases(settings: Settings) -> Iterator[Release]:
     network = settings.network
-    if network.load_balancer.provider == "metallb" and network.load_balancer.pools:
+    if uses_metallb(settings):
         yield metallb()
     if network.gateway == "traefik":
         yield traefik(settings)
@@ -40,6 +40,11 @@ def releases(settings: Settings) -> Iterator[Release]:
         yield ingress_nginx(settings)
     if network.service_mesh == "istio":
         yield from istio(settings)
+
+
+def uses_metallb(settings: Settings) -> bool:
+    balancer = settings.network.load_balancer
+    return balancer.provider == "metallb" and bool(balancer.pools)
 
 
 def gateway(settings: Settings) -> GatewayRef | None:
@@ -74,7 +79,7 @@ def metallb() -> Release:
         chart="metallb",
         repository="https://metallb.github.io/metallb",
         version=versions.METALLB_CHART,
-        namespace="metallb-system",
+        namespace=METALLB_NAMESPACE,
         pod_security="privileged",  # the speaker answers ARP on the host's network
         crd_groups=("metallb.io",),
         # Layer 2 alone needs no routing daemon, and FRR would be on by default.
@@ -132,7 +137,13 @@ def ingress_nginx(settings: Settings) -> Release:
         namespace="ingress-nginx",
         pod_security="baseline",
         needs=_pools(settings),
-        values={"controller": {"allowSnippetAnnotations": False, "service": _service(settings)}},
+        values={
+            "controller": {
+                "allowSnippetAnnotations": False,
+                "metrics": {"enabled": True},
+                "service": _service(settings),
+            }
+        },
         openings=("api", "webhooks", "cluster", "outside"),
     )
 
@@ -159,8 +170,7 @@ def istio(settings: Settings) -> Iterator[Release]:
 
 
 def _pools(settings: Settings) -> tuple[str, ...]:
-    balancer = settings.network.load_balancer
-    return (METALLB,) if balancer.provider == "metallb" and balancer.pools else ()
+    return (METALLB,) if uses_metallb(settings) else ()
 
 
 def _service(settings: Settings) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def _cilium_pools(settings: Settings) -> Iterator[Thing]:
 
 def _metallb_pools(settings: Settings) -> Iterator[Thing]:
     found = settings.network.load_balancer.pools
-    place: dict[str, Any] = {"namespace": "metallb-system", "after": network.METALLB}
+    place: dict[str, Any] = {"namespace": network.METALLB_NAMESPACE, "after": network.METALLB}
     for name, addresses in sorted(found.items()):
         yield Thing(
             api="metallb.io/v1beta1",

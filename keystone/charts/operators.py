@@ -111,6 +111,7 @@ def crossplane(settings: Settings) -> Release:
             "securityContextRBACManager": container,
             "replicas": 2 if len(settings.servers) > 1 else 1,
             "leaderElection": True,
+            "metrics": {"enabled": True},
         },
         openings=("api", "webhooks", "internet"),
     )

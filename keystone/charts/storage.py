@@ -202,6 +202,7 @@ def efs_values(settings: Settings, role_arn: Any) -> dict[str, Any]:
     }
     return {
         "controller": {
+            "enableMetrics": True,
             "serviceAccount": {"annotations": {"eks.amazonaws.com/role-arn": role_arn}},
             # It too asks for the instance that it runs on, and knows no other way to its region.
             "nodeSelector": NODES_IN_AWS,
@@ -224,6 +225,7 @@ def proxmox(storage: Storage) -> Release:
         values={
             "existingConfigSecret": choice.config_secret,
             "existingConfigSecretKey": "config.yaml",
+            "metrics": {"enabled": True},
             "storageClass": [
                 {
                     "name": "proxmox",

@@ -62,6 +62,8 @@ let
     cni.exclusive = !foreignMesh;
     socketLB.hostNamespaceOnly = foreignMesh;
     hubble.relay.enabled = true;
+    # port 9962 of the host, which the firewall leaves closed: the host's own Alloy reads it
+    prometheus.enabled = true;
     rollOutCiliumPods = true;
   };
 
@@ -103,7 +105,9 @@ let
       (select(.kind == "DaemonSet" and .metadata.name == "calico-node").spec.template.spec.containers[]
         | select(.name == "calico-node").env) += [
           {"name": "CALICO_IPV4POOL_CIDR", "value": "${cluster.podCidr}"},
-          {"name": "FELIX_WIREGUARDENABLED", "value": "${lib.boolToString encrypted}"}
+          {"name": "FELIX_WIREGUARDENABLED", "value": "${lib.boolToString encrypted}"},
+          {"name": "FELIX_PROMETHEUSMETRICSENABLED", "value": "true"},
+          {"name": "FELIX_PROMETHEUSMETRICSHOST", "value": "127.0.0.1"}
         ]
     ' ${lib'.charts.calico.source} >"$out"
     grep -q CALICO_IPV4POOL_CIDR "$out"

@@ -138,6 +138,7 @@ def test_cilium_reaches_the_api_by_address_and_encrypts(flake: Flake):
     assert values["MTU"] == 1280
     assert values["l2announcements"]["enabled"] is True
     assert values["gatewayAPI"]["enabled"] is True
+    assert values["prometheus"] == {"enabled": True}
     assert values["operator"]["replicas"] == 1
     assert cilium_values(flake, "ten-primer")["operator"]["replicas"] == 2
 
@@ -192,6 +193,8 @@ def test_calico_is_a_manifest_with_our_range_and_size(flake: Flake):
     assert '.data.veth_mtu) = "1200"' in build
     assert '"CALICO_IPV4POOL_CIDR", "value": "10.42.0.0/16"' in build
     assert '"FELIX_WIREGUARDENABLED", "value": "true"' in build
+    assert '"FELIX_PROMETHEUSMETRICSENABLED", "value": "true"' in build
+    assert '"FELIX_PROMETHEUSMETRICSHOST", "value": "127.0.0.1"' in build
     names = flake.host("calico-primer", "c: builtins.attrNames c.config.services.k3s.manifests")
     assert names == ["00-gateway-api", "calico"]
     flags = flake.host("calico-primer", "c: c.config.services.k3s.extraFlags")

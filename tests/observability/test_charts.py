@@ -239,6 +239,18 @@ def test_alloys_own_parser_takes_the_configurations(parser: Path) -> None:
     assert {"loki.source.kubernetes pods", "loki.source.journal host", "loki.write cluster"} <= set(logs)
     hosts = components(parser, values(found, "alloy-hosts")["alloy"]["configMap"]["content"])
     assert {"prometheus.exporter.blackbox probes", "prometheus.remote_write cluster"} <= set(hosts)
+    assert "prometheus.scrape metallb" not in hosts
+
+
+@pytest.mark.timeout(BUILD_SECONDS)
+def test_metallb_is_read_on_each_host_with_the_token_that_it_asks_for(parser: Path) -> None:
+    found = site(network={"loadBalancer": {"provider": "metallb", "pools": {"ingress": "127.78.5.200-127.78.5.209"}}})
+    text = values(found, "alloy-hosts")["alloy"]["configMap"]["content"]
+    assert {"discovery.kubernetes metallb", "prometheus.scrape metallb"} <= set(components(parser, text))
+    scrape = text.partition('prometheus.scrape "metallb"')[2].partition("\n}\n")[0]
+    assert 'scheme            = "https"' in scrape
+    assert "bearer_token_file" in scrape
+    assert 'regex         = "metricshttps"' in text
 
 
 @pytest.mark.timeout(BUILD_SECONDS)
@@ -250,13 +262,21 @@ def test_a_broken_configuration_is_refused(parser: Path) -> None:
 def test_what_is_read_and_probed_from_where() -> None:
     found = site()
     read = {target["job"]: target["hosts"] for target in alloy.scraped(found)}
-    assert read == {"node-exporter": ",*,", "tailscale": ",*,", "etcd": ",primer,s2,s3,", "headscale": ",primer,"}
+    own = {"node-exporter": ",*,", "tailscale": ",*,", "etcd": ",primer,s2,s3,", "headscale": ",primer,"}
+    assert read == {**own, "cilium": ",*,"}
     probes = {(target["probe"], target["target"]): target["hosts"] for target in alloy.probed(found)}
     assert probes["controller", "127.78.5.10:8443"] == ",*,"
     assert probes["tunnel", "grafana.example.org"] == ",primer,"
     others = set(found.hosts) - {"primer"}
     assert {target for probe, target in probes if probe == "mesh"} == others
     assert {hosts for (probe, _), hosts in probes.items() if probe == "mesh"} == {",primer,"}
+
+
+@pytest.mark.parametrize(("plugin", "address"), [("calico", "127.0.0.1:9091"), ("flannel", None)])
+def test_the_network_plugin_is_read_where_it_tells_metrics(plugin: str, address: str | None) -> None:
+    found = site(full=False, network={"cni": plugin, "gateway": "traefik", "loadBalancer": {"provider": "metallb"}})
+    read = {target["job"]: target["__address__"] for target in alloy.scraped(found)}
+    assert read.get(plugin) == address
 
 
 def test_one_host_more_is_one_probe_more() -> None:
@@ -296,15 +316,6 @@ def test_agents_run_on_every_node_with_no_more_rights_than_they_need() -> None:
 
 
 # --- our own objects ---
-
-
-def test_every_release_that_tells_metrics_has_a_monitor() -> None:
-    found = site()
-    monitors = {it.name: it for it in monitoring.monitors(found, releases(found))}
-    assert set(monitors) == {"cert-manager", "rook-ceph-cluster", "loki", "alloy-logs", "flux"}
-    assert monitors["cert-manager"].spec["namespaceSelector"] == {"matchNames": ["cert-manager"]}
-    argo = site(gitops={"engine": "argocd"})
-    assert "argocd" in {it.name for it in monitoring.monitors(argo, releases(argo))}
 
 
 @pytest.mark.parametrize(
