@@ -12,7 +12,7 @@ from components.secure_parameter import PLACEHOLDER, secure_parameter
 from components.thing import thing
 from components.workload_role import Trust
 from keystone import iam
-from keystone.aws import events, karpenter, names, pools, rights
+from keystone.aws import events, karpenter, names, pools, rights, services
 from keystone.charts.aws import drain_tag
 from keystone.identities import Identities
 from keystone.settings import Settings
@@ -148,7 +148,8 @@ class AwsNodePool(pulumi.ComponentResource):
 
     def _group(self, template: ec2.LaunchTemplate, secrets: Sequence[pulumi.Resource]) -> None:
         args, pool, settings = self._args, self._choice, self._args.settings
-        marks = {"Name": f"{settings.cluster.name}-{args.pool}"}
+        # The provider adds no tags of its own to a group.
+        marks = {"Name": f"{settings.cluster.name}-{args.pool}", services.CLUSTER_TAG: settings.cluster.name}
         if pool.scaler == "cluster-autoscaler":
             marks |= pools.autoscaler_tags(settings, args.pool)
         autoscaling.Group(

@@ -97,6 +97,7 @@ def statements(settings: Settings) -> list[Statement]:
                 "acm:AddTagsToCertificate",
                 "acm:DeleteCertificate",
                 "acm:DescribeCertificate",
+                "acm:ListCertificates",
                 "acm:ListTagsForCertificate",
                 "acm:RequestCertificate",
                 "cloudfront:CreateDistribution*",
@@ -191,7 +192,10 @@ def statements(settings: Settings) -> list[Statement]:
             reason="an alias needs the right at both its ends, and an alias has no tags",
         ),
         Statement(
-            sid="FindKeys", actions=("kms:ListAliases",), resources=("*",), reason="aliases are found by listing"
+            sid="FindKeys",
+            actions=("kms:ListAliases", "kms:ListKeys"),
+            resources=("*",),
+            reason="aliases, and keys that an interrupted update has made, are found by listing",
         ),
     ]
     if aws.hosted_zone_id:

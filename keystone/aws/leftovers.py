@@ -14,7 +14,6 @@ from keystone.settings import Aws, Settings
 
 GROUP_TAG = "aws:autoscaling:groupName"
 GONE = ("shutting-down", "terminated")
-ATTEMPTS = 5
 TAGS_AT_ONCE = 20
 
 
@@ -101,12 +100,8 @@ class Leftovers:
             yield from paginator.paginate(Filters=[{"Name": f"tag:{key}", "Values": [value]}], **more)
 
     def _client(self, service: str) -> Any:
-        import boto3  # takes a while, and few stacks need it
-        from botocore.config import Config
-
         url = self._aws.endpoints.get(service, self._aws.endpoints.get(services.DEFAULT))  # type: ignore[call-overload]
-        config = Config(retries={"mode": "standard", "total_max_attempts": ATTEMPTS})
-        return boto3.client(service, region_name=self._aws.region, endpoint_url=url, config=config)
+        return services.client(service, self._aws.region, url)
 
     def _told(self, work: Callable[[], Any]) -> Any:
         from botocore.exceptions import BotoCoreError, ClientError

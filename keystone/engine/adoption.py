@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 
+from keystone.engine import at_aws
 from keystone.errors import KeystoneError
 
 REPEATED = ("command:", "kubernetes:", "keystone:", "pulumi:")
@@ -40,15 +41,6 @@ WRITTEN_WHOLE = {
     "aws:s3/bucketVersioning:BucketVersioning",
     "aws:sqs/queuePolicy:QueuePolicy",
     "aws:acm/certificateValidation:CertificateValidation",
-}
-# What is known by the name that it was given: the name is its id.
-NAMED = {
-    "aws:autoscaling/group:Group": "name",
-    "aws:iam/instanceProfile:InstanceProfile": "name",
-    "aws:iam/role:Role": "name",
-    "aws:kms/alias:Alias": "name",
-    "aws:s3/bucket:Bucket": "bucket",
-    "aws:ssm/parameter:Parameter": "name",
 }
 
 
@@ -88,6 +80,8 @@ class Pending:
     kind: str
     inputs: Mapping[str, Any]
     provider: Mapping[str, Any]
+    held: frozenset[str] = frozenset()
+    """Ids that the state has already: what a replacement is to follow looks like it."""
 
     @property
     def name(self) -> str:
@@ -104,21 +98,36 @@ def find(pending: Pending, say: Callable[[str], None]) -> str | None:
 
     Raises KeystoneError when only a person can tell.
     """
-    if pending.kind in NAMED and (name := pending.inputs.get(NAMED[pending.kind])):
-        return str(name)  # the read that follows tells whether it is there
     if pending.kind == SERVICE_TOKEN:
         # Its secret is told once, to the update that was killed: nobody can use this one.
         name = pending.inputs.get("name", pending.name)
         say(f"warning: the service token {name} may be at Cloudflare twice now: remove the one that was never used")
         return None
-    if pending.kind not in LISTED:
+    if pending.kind in LISTED:
+        found = _at_cloudflare(LISTED[pending.kind], pending)
+    elif pending.kind in at_aws.KINDS:
+        found = _at_aws(pending)
+    else:
         raise doubt(pending.urn, "and may exist")
-    listed = LISTED[pending.kind]
-    wanted = {theirs: pending.inputs.get(ours) for ours, theirs in listed.same.items()}
-    found = [one for one in _list(listed, pending) if all(one.get(key) == item for key, item in wanted.items())]
+    found = [one for one in found if one not in pending.held]
     if len(found) > 1:
         raise doubt(pending.urn, f"and there are {len(found)} of that name")
-    return str(found[0]["id"]) if found else None
+    return found[0] if found else None
+
+
+def _at_cloudflare(listed: Listed, pending: Pending) -> list[str]:
+    wanted = {theirs: pending.inputs.get(ours) for ours, theirs in listed.same.items()}
+    return [
+        str(one["id"]) for one in _list(listed, pending) if all(one.get(key) == item for key, item in wanted.items())
+    ]
+
+
+def _at_aws(pending: Pending) -> list[str]:
+    """Something foreign is left alone: the create says then that the name is taken."""
+    try:
+        return [one for one, ours in at_aws.look(pending.kind, pending.inputs, pending.provider) if ours]
+    except at_aws.Unprovable:
+        raise doubt(pending.urn, "and nothing tells whether what is there is ours") from None
 
 
 def doubt(urn: str, why: str) -> KeystoneError:

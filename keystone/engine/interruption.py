@@ -64,7 +64,7 @@ class Interruptions:
                     continue
                 if identity:
                     found[one.urn] = identity
-                if identity or one.kind not in adoption.LISTED:
+                if identity or one.kind == adoption.SERVICE_TOKEN:
                     wanted.remove(one)
             if not wanted or time.monotonic() > deadline:
                 break

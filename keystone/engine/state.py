@@ -259,7 +259,8 @@ def asked_for(stack: str, project: Path, resources: list[dict[str, Any]]) -> lis
     if not resources:
         return []
     plain = _deployment(json.loads(process.quick(["stack", "export", "--stack", stack, "--show-secrets"], project)))
-    held = {f"{one['urn']}::{one.get('id', '')}": one for one in plain.get("resources") or []}
+    there = plain.get("resources") or []
+    held = {f"{one['urn']}::{one.get('id', '')}": one for one in there}
     pending = {one["resource"]["urn"]: one["resource"] for one in plain.get("pending_operations") or []}
     return [
         adoption.Pending(
@@ -267,6 +268,7 @@ def asked_for(stack: str, project: Path, resources: list[dict[str, Any]]) -> lis
             kind=one["type"],
             inputs=_revealed(pending.get(one["urn"], one).get("inputs") or {}),
             provider=_revealed(held.get(one.get("provider", ""), {}).get("inputs") or {}),
+            held=frozenset(str(other["id"]) for other in there if other["type"] == one["type"] and other.get("id")),
         )
         for one in resources
     ]
