@@ -158,7 +158,8 @@ def test_a_python_without_venv_is_one_line_with_the_cure_and_leaves_nothing(tmp_
     said = [line for line in done.stderr.splitlines() if not line.startswith("make")]
     assert said == [
         f"python: {tmp_path}/python3 makes no virtual environment (ensurepip is not available). "
-        "Install its venv module (Debian: apt install python3-venv), or name another Python: make PYTHON=/path/to/python3."
+        "Install its venv module (Debian: apt install python3-venv), "
+        "or name another Python: make PYTHON=/path/to/python3."
     ]
     assert not (tmp_path / ".venv").exists()
 

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -68,7 +68,10 @@ def up(stack: Stack = "dev", project: Project = Path()) -> None:
         start(site)
     for problem in control.request(site.control_socket, "wait", limit=UNITS_SECONDS, say=say):
         say(problem)
-    machines = control.request(site.control_socket, "status")["machines"]
+    found = control.request(site.control_socket, "status")
+    for line in _crashes(found):
+        say(line)
+    machines = found["machines"]
     installed = sum(machine["state"] == "installed" for machine in machines.values())
     say(f"{len(machines)} machines on {site.network}, {installed} installed")
 
@@ -322,10 +325,14 @@ def _table(found: dict[str, Any]) -> str:
         f"  {name:32} {process['pid']:>8} {process['memory'] // 1024**2:>6} MiB"
         for name, process in sorted(found["processes"].items())
     ]
+    return "\n".join([*lines, *_crashes(found)])
+
+
+def _crashes(found: dict[str, Any]) -> Iterator[str]:
+    """Each process that has ended by itself since the twin was started, with its last log lines."""
     for crash in found["crashes"]:
-        lines.append(f"{crash['name']} ended by itself at {crash['when']} ({crash['how']}); last log lines:")
-        lines += [f"  {line}" for line in crash["lines"]]
-    return "\n".join(lines)
+        yield f"{crash['name']} ended by itself at {crash['when']} ({crash['how']}); last log lines:"
+        yield from (f"  {line}" for line in crash["lines"])
 
 
 def main() -> None:

@@ -291,6 +291,9 @@ def test_an_installed_site_survives_kill_stop_and_power_cuts_and_goes_without_a_
     shown = installed.run("status").stdout
     assert "primer-kube-scheduler ended by itself" in shown
     assert "(ended by SIGKILL); last log lines:\n  " in shown
+    said = installed.run("up").stderr
+    assert "twin: primer-kube-scheduler ended by itself" in said
+    assert "(ended by SIGKILL); last log lines:\ntwin:   " in said
     assert eventually(lambda: "primer-kube-scheduler" in installed.status()["processes"])
 
     # An orderly stop keeps the data too.
