@@ -76,13 +76,11 @@ ALERTS = (
     ),
     Alert(
         name="CertificateExpires",
-        expr="certmanager_certificate_expiration_timestamp_seconds - time() < 7 * 86400",
+        # By when it was to be made anew, not by its end: some certificates live for two days. 0 is one that never was.
+        expr="certmanager_certificate_renewal_timestamp_seconds < time()",
         minutes=60,
         severity="warning",
-        summary=(
-            "The certificate {{ $labels.exported_namespace }}/{{ $labels.name }} ends in "
-            "{{ $value | humanizeDuration }}"
-        ),
+        summary="The certificate {{ $labels.exported_namespace }}/{{ $labels.name }} is not made, or not in time",
         needs=_certificates,
     ),
     Alert(

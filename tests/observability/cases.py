@@ -25,6 +25,8 @@ class Case:
 
 DISK = '{node="w1", mountpoint="/", fstype="zfs"}'
 READY = 'kube_node_status_condition{condition="Ready", status="true", node="w1"}'
+PUBLIC = '{exported_namespace="gateway", name="public"}'
+ISSUER = '{exported_namespace="linkerd", name="linkerd-identity-issuer"}'
 CRON = '{namespace="backup", cronjob="backup-buckets"}'
 NEVER = '{namespace="backup", cronjob="verify-backup"}'
 DERP, DIRECT = (f'tailscaled_outbound_bytes_total{{node="w1", path="{path}"}}' for path in ("derp", "direct_ipv4"))
@@ -186,19 +188,18 @@ CASES: Mapping[str, Case] = {
     ),
     "CertificateExpires": Case(
         fires={
-            'certmanager_certificate_expiration_timestamp_seconds{exported_namespace="gateway", name="public"}': (
-                f"{3 * 86400}x90"
-            )
+            f"certmanager_certificate_renewal_timestamp_seconds{PUBLIC}": "600x90",
+            f"certmanager_certificate_expiration_timestamp_seconds{PUBLIC}": f"{30 * 86400}x90",
         },
+        # The issuer of Linkerd lives for two days.
         quiet={
-            'certmanager_certificate_expiration_timestamp_seconds{exported_namespace="gateway", name="public"}': (
-                f"{8 * 86400}x90"
-            )
+            f"certmanager_certificate_renewal_timestamp_seconds{ISSUER}": f"{23 * 3600}x90",
+            f"certmanager_certificate_expiration_timestamp_seconds{ISSUER}": f"{48 * 3600}x90",
         },
         says=[
             (
                 {"exported_namespace": "gateway", "name": "public"},
-                "The certificate gateway/public ends in 2d 22h 30m 0s",
+                "The certificate gateway/public is not made, or not in time",
             )
         ],
     ),
