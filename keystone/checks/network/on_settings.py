@@ -1,8 +1,7 @@
 """Network rules about the settings alone: each value is sound, and their combination still does not work."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from ipaddress import IPv4Address
-from typing import Any
 
 from keystone import mesh_policy
 from keystone.addressing import DOCKER_RANGE, MESH_SPACE, is_address
@@ -128,25 +127,12 @@ def derp_unreachable(plan: Plan) -> Iterator[Finding]:
 
 def controller_in_tunnel(plan: Plan) -> Iterator[Finding]:
     """The mesh's protocol does not pass Cloudflare's proxy, and the tunnel needs the cluster that needs the mesh."""
-    tunnel = getattr(plan.settings, "tunnel", None)
-    if tunnel is None:
-        return
-    for path, text in _texts("tunnel", tunnel.model_dump(mode="json", by_alias=True)):
-        if text == plan.settings.mesh.server_host:
-            problem = f"publishes {text}, the host of mesh.serverUrl: the mesh's controller must be reached directly"
-            yield Finding("controller-in-tunnel", path, problem, "Take another hostname")
-
-
-def _texts(path: str, value: Any) -> Iterator[tuple[str, str]]:
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            yield f"{path}.{key}", str(key)
-            yield from _texts(f"{path}.{key}", item)
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _texts(f"{path}[{index}]", item)
-    elif isinstance(value, str):
-        yield path, value
+    tunnel = plan.settings.tunnel
+    for key in tunnel.hostnames if tunnel else ():
+        assert tunnel
+        if (name := tunnel.name_of(key)) == plan.settings.mesh.server_host:
+            problem = f"publishes {name}, the host of mesh.serverUrl: the mesh's controller must be reached directly"
+            yield Finding("controller-in-tunnel", f"tunnel.hostnames.{key}", problem, "Take another hostname")
 
 
 def listeners(settings: Settings, host: Host) -> dict[int, str]:
