@@ -78,7 +78,7 @@ def stack(settings: Settings, observability: Observability) -> Release:
             "grafana": _grafana(settings, observability),
             "kube-state-metrics": _state_metrics(settings),
         },
-        openings=("api", "webhooks", "nodes", "cluster", *(("internet",) if talks else ())),
+        openings=("api", "webhooks", "nodes", "cluster", *(("internet", "lan") if talks else ())),
     )
 
 

@@ -75,7 +75,7 @@ def external_dns(choice: ExternalDns, settings: Settings) -> Release:
         namespace="external-dns",
         crd_groups=("externaldns.k8s.io",),
         values=values,
-        openings=("api", "internet"),
+        openings=("api", "internet", *(("lan",) if choice.provider == "pdns" else ())),
     )
 
 

@@ -34,12 +34,13 @@ def _cilium_policy(openings: Sequence[Opening]) -> dict[str, Any]:
     ]
     nodes = ["host", "remote-node"]
     incoming = {"webhooks": ["kube-apiserver"], "nodes": nodes, "cluster": ["cluster"], "outside": ["world"]}
-    outgoing = {"api": ["kube-apiserver"], "nodes": nodes, "cluster": ["cluster"], "internet": ["world"]}
+    world = {"internet": ["world"], "lan": ["world"]}
+    outgoing = {"api": ["kube-apiserver"], "nodes": nodes, "cluster": ["cluster"], **world}
     # One rule each: what it lists is let through, whichever of it.
     if sources := [entity for opening in incoming if opening in openings for entity in incoming[opening]]:
         ingress.append({"fromEntities": sources})
     if targets := [entity for opening in outgoing if opening in openings for entity in outgoing[opening]]:
-        egress.append({"toEntities": targets})
+        egress.append({"toEntities": list(dict.fromkeys(targets))})
     return {"endpointSelector": {}, "ingress": ingress, "egress": egress}
 
 
@@ -63,7 +64,12 @@ def _plain_policy(settings: Settings, openings: Sequence[Opening]) -> dict[str, 
         "cluster": [{"namespaceSelector": {}}],
         "outside": [{"ipBlock": {"cidr": "0.0.0.0/0"}}],
     }
-    outgoing = {"nodes": nodes, "cluster": [{"namespaceSelector": {}}], "internet": [_internet(settings)]}
+    outgoing = {
+        "nodes": nodes,
+        "cluster": [{"namespaceSelector": {}}],
+        "internet": [_internet(settings)],
+        "lan": [{"ipBlock": {"cidr": str(site.cidr)}} for _, site in sorted(settings.sites.items())],
+    }
     ingress += [{"from": peers} for opening, peers in incoming.items() if opening in openings]
     if "api" in openings:
         egress.append({"to": servers, "ports": [{"port": API_PORT, "protocol": "TCP"}]})

@@ -8,11 +8,12 @@ from keystone.errors import KeystoneError
 
 PodSecurity = Literal["privileged", "baseline", "restricted"]
 
-Opening = Literal["api", "webhooks", "internet", "nodes", "cluster", "outside"]
+Opening = Literal["api", "webhooks", "internet", "lan", "nodes", "cluster", "outside"]
 """What a namespace's default-deny policy lets through besides its own pods, DNS and Prometheus:
 
-`api` to the API server, `webhooks` from it, `internet` to addresses outside the cluster, `nodes` to and from the
-machines (host network, kubelets, kernel clients), `cluster` from pods of every namespace, `outside` from anywhere.
+`api` to the API server, `webhooks` from it, `internet` to addresses outside the cluster and its sites, `lan` to the
+sites' own, `nodes` to and from the machines (host network, kubelets, kernel clients), `cluster` from pods of every
+namespace, `outside` from anywhere. Cilium has one word for `internet` and `lan`.
 """
 
 SYSTEM_NAMESPACES = ("kube-system", "flux-system", "argocd")

@@ -236,7 +236,7 @@ def proxmox(storage: Storage) -> Release:
                 }
             ],
         },
-        openings=("api", "internet"),
+        openings=("api", "internet", "lan"),
     )
 
 

@@ -96,6 +96,35 @@ def test_plain_policies_name_servers_and_the_world_outside_by_address() -> None:
     assert set(world["except"]) == {"10.42.0.0/16", "10.43.0.0/16", "127.78.5.0/24", "100.64.0.0/10"}
 
 
+PDNS = {"provider": "pdns", "domains": ["example.org"], "server": "https://dns.home.arpa:8081"}
+LAN = {
+    "external-dns": {"platform": {"externalDns": PDNS}},
+    "csi-proxmox": {"storage": {"proxmox": {"configSecret": "pve", "storageId": "zfs", "encryptedByHost": True}}},
+    "monitoring": {
+        "storage": {"localPath": {}},
+        "observability": {"alerting": {"default": "webhook", "receivers": {"webhook": {}}}},
+    },
+}
+
+
+@pytest.mark.parametrize("namespace", LAN)
+def test_who_talks_to_machines_of_the_site_reaches_them_with_every_plugin(namespace: str) -> None:
+    network = {"cni": "flannel", "gateway": "traefik", "loadBalancer": {"provider": "metallb"}}
+    plain = spec(deploy(settings(network=network, **LAN[namespace])), namespace)["egress"]
+    assert {"to": [{"ipBlock": {"cidr": "127.78.5.0/24"}}]} in plain
+    cilium = [rule for rule in spec(deploy(settings(**LAN[namespace])), namespace)["egress"] if "toEntities" in rule]
+    assert [rule["toEntities"].count("world") for rule in cilium] == [1]
+
+
+def test_no_other_namespace_reaches_the_machines_of_the_site() -> None:
+    network = {"cni": "flannel", "gateway": "traefik", "loadBalancer": {"provider": "metallb"}}
+    dns = {"provider": "cloudflare", "domains": ["example.org"]}
+    watched = {"storage": {"localPath": {}}, "observability": {}}
+    engine = deploy(settings(network=network, platform={"externalDns": dns}, **watched))
+    for policy in (one.inputs["spec"] for one in engine.resources if one.name.startswith("policy-")):
+        assert {"to": [{"ipBlock": {"cidr": "127.78.5.0/24"}}]} not in policy["egress"]
+
+
 def test_who_uses_the_name_of_a_namespace_comes_after_its_policy() -> None:
     def build() -> None:
         chosen = settings(**FULL)
