@@ -1,5 +1,6 @@
 """What only the whole graph can show: pools join the mesh, roles are used, buckets are complete, data has a backup."""
 
+import re
 from collections.abc import Iterable, Iterator
 
 from judging.credentials import decoded
@@ -29,8 +30,9 @@ STATEFUL = (
     *charts.CHARTS,
 )
 STATEFUL_CHARTS = ("rook-ceph-cluster",)
-# What a machine of a pool must deal with to come into the mesh: its daemon, or our unit that starts it.
-MESH_WORDS = ("tailscale", "headscale", "keystone-join", "mesh")
+# What the image of pools reads in its user data (nix/images/pool-node.nix): where the key of the mesh lies. It joins
+# by nothing else, and a machine without this line joins nowhere.
+JOINS = re.compile(r"^keystone-parameters=\S", re.MULTILINE)
 
 
 def _of(graph: Iterable[Resource], kinds: Iterable[str]) -> Iterator[Resource]:
@@ -40,7 +42,7 @@ def _of(graph: Iterable[Resource], kinds: Iterable[str]) -> Iterator[Resource]:
 
 def _joins(it: Resource) -> bool:
     texts = [it.at(path) for path in ("userData", "userDataBase64", "spec.userData")]
-    return any(word in decoded(text).lower() for text in texts if isinstance(text, str) for word in MESH_WORDS)
+    return any(JOINS.search(decoded(text)) for text in texts if isinstance(text, str))
 
 
 @stack_rule(
