@@ -1,7 +1,10 @@
 """What the tunnel and the zone show to the world. That each hostname has an application is a rule over the stack."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from judging.kinds import sdk
-from judging.resource import Resource, is_true
+from judging.resource import Resource, is_list, is_map, is_true
 from judging.rule import ABSENT, CRITICAL, HIGH, MEDIUM, Finding, Findings, rule, show
 
 TUNNEL_CONFIG = sdk("pulumi_cloudflare", "ZeroTrustTunnelCloudflaredConfig", "TunnelConfig")
@@ -37,19 +40,48 @@ def application(it: Resource) -> Findings:
     guards={"decision": ("bypass",), "includes": ([{"everyone": {}}], [], ABSENT)},
 )
 def policy(it: Resource) -> Findings:
-    decision = it.at("decision")
+    yield from _lets_in("", it.props)
+
+
+@rule(
+    "access-inline-policy-names-people",
+    "A policy within an Access application lets nobody past and names whom it lets in",
+    APPLICATION,
+    CRITICAL,
+    cure="Name a policy of its own by id, or set its decision to allow or non_identity and include groups, addresses "
+    "or service tokens, never everyone",
+    reference="OWASP Top 10 2021, A01",
+    guards={
+        "policies.0": (
+            {"decision": "bypass", "includes": [{"everyone": {}}]},
+            {"decision": "allow", "includes": [{"everyone": {}}]},
+            {"decision": "allow"},
+            {"precedence": 1},
+        )
+    },
+)
+def inline(it: Resource) -> Findings:
+    for path, one in it.each("policies"):
+        # An id alone names a policy of its own, which has a rule of its own; a preview does not know it yet.
+        if is_map(one) and ("id" not in one or "decision" in one or "includes" in one):
+            yield from _lets_in(f"{path}.", one)
+
+
+def _lets_in(at: str, policy: Mapping[str, Any]) -> Findings:
+    """What is wrong with whom a policy lets in. `at` is where it stands, with its last dot."""
+    decision = policy.get("decision")
     if decision == "deny":
         return
     if decision not in ("allow", "non_identity"):
-        yield Finding("decision", show(decision), "it must be allow, non_identity or deny")
-    count = 0
-    for path, one in it.each("includes"):
-        count += 1
+        yield Finding(f"{at}decision", show(decision), "it must be allow, non_identity or deny")
+    includes = policy.get("includes")
+    if not is_list(includes) or not includes:
+        yield Finding(f"{at}includes", "empty", "it names nobody")
+        return
+    for index, one in enumerate(includes):
         for key in ("everyone", "anyValidServiceToken"):
             if key in one and one[key] is not None and one[key] is not False:
-                yield Finding(f"{path}.{key}", "set", "it names nobody")
-    if not count:
-        yield Finding("includes", "empty", "it names nobody")
+                yield Finding(f"{at}includes.{index}.{key}", "set", "it names nobody")
 
 
 @rule(
@@ -111,4 +143,4 @@ def zone(it: Resource) -> Findings:
         yield Finding(f"value of {setting}", show(it.at("value")), f"it must be {' or '.join(allowed)}")
 
 
-RULES = (application, policy, tunnel, record, zone)
+RULES = (application, policy, inline, tunnel, record, zone)

@@ -1,5 +1,7 @@
 """No static keys: no user at AWS, no key in a provider, trust that names who may use it."""
 
+from typing import Any
+
 from judging.credentials import names_something
 from judging.kinds import component, custom, sdk
 from judging.resource import Resource, document, is_list, is_loopback, is_map, maps
@@ -233,7 +235,7 @@ def resource_policy(it: Resource) -> Findings:
     "No policy gives every right",
     (
         *sdk("pulumi_aws.iam", "Policy", "RolePolicy", "RolePolicyAttachment", "PolicyAttachment"),
-        *sdk("pulumi_aws.iam", "GroupPolicy", "GroupPolicyAttachment"),
+        *sdk("pulumi_aws.iam", "GroupPolicy", "GroupPolicyAttachment", "Role"),
     ),
     HIGH,
     cure="Name the actions and the resources that are needed",
@@ -241,18 +243,28 @@ def resource_policy(it: Resource) -> Findings:
     guards={
         "policy": ('{"Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}',),
         "policyArn": ("arn:aws:iam::aws:policy/AdministratorAccess",),
+        "inlinePolicies": (
+            [{"name": "x", "policy": '{"Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}'}],
+        ),
+        "managedPolicyArns": (["arn:aws:iam::aws:policy/AdministratorAccess"],),
     },
 )
 def not_admin(it: Resource) -> Findings:
-    arn = it.at("policyArn")
-    if isinstance(arn, str) and arn.rpartition("/")[2] in ADMINISTRATOR and ":aws:policy" in arn:
-        yield Finding("policyArn", arn, "it may do everything")
-    if it.at("policy") is None:
+    for path, arn in (("policyArn", it.at("policyArn")), *it.each("managedPolicyArns")):
+        if isinstance(arn, str) and arn.rpartition("/")[2] in ADMINISTRATOR and ":aws:policy" in arn:
+            yield Finding(path, arn, "it may do everything")
+    yield from _gives_all("policy", it.at("policy"))
+    for path, one in it.each("inlinePolicies"):
+        yield from _gives_all(f"{path}.policy", one.get("policy"))
+
+
+def _gives_all(path: str, policy: Any) -> Findings:
+    if policy is None:
         return
-    for index, one in enumerate(statements(it.at("policy"))):
+    for index, one in enumerate(statements(policy)):
         every = [a for a in actions(one) if a in ("*", "*:*", "iam:*")]
         if allows(one) and (every or "NotAction" in one) and ("*" in many(one.get("Resource")) or "NotResource" in one):
-            yield Finding(f"policy.Statement.{index}", "every action on every resource", "it may do everything")
+            yield Finding(f"{path}.Statement.{index}", "every action on every resource", "it may do everything")
 
 
 @rule(
