@@ -65,7 +65,12 @@ class Program:
         kubernetes = providers.kubernetes(primer.kubeconfig, cluster.name)
         base = ClusterBase(
             "cluster",
-            ClusterBaseArgs(settings=settings, nodes=mesh.nodes, joins=mesh.joins),
+            ClusterBaseArgs(
+                settings=settings,
+                machine=self.machine(settings.primer[0]),
+                nodes=mesh.nodes,
+                joins=mesh.joins,
+            ),
             opts=pulumi.ResourceOptions(providers=[kubernetes]),
         )
         inside = pulumi.ResourceOptions(providers=[kubernetes])

@@ -1,4 +1,4 @@
-"""The first Kubernetes resources: Keystone's own namespace, and the labels and taints of the nodes."""
+"""The first Kubernetes resources: Keystone's own namespace, the labels and taints of the nodes, the wait for GitOps."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ import pulumi
 from pulumi_kubernetes.core import v1 as core
 from pulumi_kubernetes.meta import v1 as meta
 
+from components.machine_command import Line, Machine, machine_command
 from keystone.charts.network import REMOTE_LABEL, ROLE_LABEL
 from keystone.settings import Host, Settings
 
@@ -14,20 +15,22 @@ NAMESPACE = "keystone-system"
 PREFIX = "keystone.internal"
 ZONE_LABEL = "topology.kubernetes.io/zone"
 LEVELS = ("enforce", "audit", "warn")
+ENGINE_LIMIT = "15m"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterBaseArgs:
-    """`nodes` are the registered nodes by host, `joins` what every host's joining is."""
+    """`nodes` are the registered nodes by host, `joins` what every host's joining is; `machine` is the Primer."""
 
     settings: Settings
+    machine: Machine
     nodes: Mapping[str, pulumi.Input[str]]
     joins: Mapping[str, pulumi.Resource]
 
 
 class ClusterBase(pulumi.ComponentResource):
     ready: pulumi.Resource
-    """Stands for all joins: every other Kubernetes resource depends on it, and so on one resource instead of all."""
+    """Stands for all joins and for the GitOps engine: every other Kubernetes resource depends on this one."""
     namespace: pulumi.Output[str]
 
     def __init__(self, name: str, args: ClusterBaseArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -53,7 +56,19 @@ class ClusterBase(pulumi.ComponentResource):
         )
         for host in args.nodes:
             _node(host, settings.hosts[host], parent=self, after=namespace)
-        self.ready = namespace
+        engine = settings.gitops.engine
+        self.ready = machine_command(
+            f"gitops-{engine}",
+            args.machine,
+            Line(create=f"gitops {args.machine.name}"),
+            pulumi.ResourceOptions(
+                parent=self,
+                # Its pods run on whichever node is there.
+                depends_on=[namespace],
+                custom_timeouts=pulumi.CustomTimeouts(create=ENGINE_LIMIT, update=ENGINE_LIMIT),
+                additional_secret_outputs=["stdout", "stderr"],
+            ),
+        )
         self.namespace = namespace.metadata["name"]
         self.register_outputs({"namespace": self.namespace})
 

@@ -34,10 +34,10 @@ WITHIN = [{"metadata": {"name": "w1", "annotations": {"flannel.alpha.coreos.com/
 @pytest.mark.parametrize(
     ("which", "sets", "nodes", "charts", "says"),
     [
-        (chosen(), [CILIUM], PLAIN, ["cilium", "flux2"], "cilium on 4 nodes"),
+        (chosen(), [CILIUM], PLAIN, ["cilium", "flux-operator"], "cilium on 4 nodes"),
         (chosen("cilium", "kubeadm"), [CILIUM], PLAIN, [], "cilium on 4 nodes"),
-        (chosen("calico"), [CALICO, daemon_set("monitoring", "cilium")], PLAIN, ["flux2"], "calico on 4 nodes"),
-        (chosen("flannel"), [], WITHIN, ["flux2"], "flannel, within k3s"),
+        (chosen("calico"), [CALICO, daemon_set("monitoring", "cilium")], PLAIN, ["flux-operator"], "calico on 4 nodes"),
+        (chosen("flannel"), [], WITHIN, ["flux-operator"], "flannel, within k3s"),
         (chosen("flannel", "kubeadm"), [FLANNEL], PLAIN, [], "flannel on 4 nodes"),
     ],
 )

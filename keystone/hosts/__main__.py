@@ -14,7 +14,7 @@ from typing import Any
 
 from keystone import settings
 from keystone.errors import KeystoneError
-from keystone.hosts import guard, install, join, kubeconfig, policy, remove, ssh, system
+from keystone.hosts import gitops, guard, install, join, kubeconfig, policy, remove, ssh, system
 from keystone.hosts.context import Context
 from keystone.identities import Identities
 
@@ -38,6 +38,7 @@ def parser() -> argparse.ArgumentParser:
     command("join", "bring a host into the mesh and wait for its node")
     command("policy", "give the mesh policy to the controller on the Primer NAME")
     command("kubeconfig", "print the administrator's kubeconfig, once the API of the Primer NAME is ready")
+    command("gitops", "wait until the GitOps engine on the cluster of the Primer NAME takes releases")
     command("passphrase", "print the passphrase of a host's disks")
     for name, text in (
         ("remove", "take a host out of cluster and mesh; a name in the stack file means a destroy"),
@@ -78,6 +79,8 @@ async def dispatch(arguments: argparse.Namespace, context: Context) -> None:
             await policy.policy(context)
         case "kubeconfig":
             print(await kubeconfig.kubeconfig(context), end="")
+        case "gitops":
+            await gitops.gitops(context)
         case "passphrase":
             print(context.identities.recovery_passphrase(name, context.host(name).install_generation))
         case "remove" | "stop":

@@ -1,18 +1,33 @@
 # The charts and manifests that belong to the host layer, each fetched by hash: no chart is downloaded by a running
-# cluster. Hashes: the digests in the charts' own indexes; NAR hash of the tagged tree for flannel.
+# cluster. Hashes: the digests in the charts' own indexes; the NAR hash of the tagged tree for a chart in a `folder` of it.
 { pkgs }:
 let
   inherit (pkgs) lib;
   pins = builtins.fromJSON (builtins.readFile ./charts.json);
   source =
-    name: pin:
-    if name == "flannel" then
-      "${pkgs.fetchzip { inherit (pin) url hash; }}/chart/kube-flannel"
+    pin:
+    if pin ? folder then
+      "${pkgs.fetchzip { inherit (pin) url hash; }}/${pin.folder}"
     else
       pkgs.fetchurl { inherit (pin) url hash; };
 in
 rec {
-  charts = lib.mapAttrs (name: pin: pin // { source = source name pin; }) pins;
+  charts = lib.mapAttrs (_: pin: pin // { source = source pin; }) pins;
+
+  # A chart as one archive, as k3s wants it.
+  archive =
+    name:
+    let
+      chart = charts.${name};
+    in
+    if chart ? folder then
+      pkgs.runCommand "${name}-${chart.version}.tgz" { nativeBuildInputs = [ pkgs.kubernetes-helm ]; } ''
+        export HOME=$TMPDIR
+        helm package ${chart.source}
+        mv ${name}-${chart.version}.tgz "$out"
+      ''
+    else
+      chart.source;
 
   # The Gateway API's own definitions (standard channel), one file.
   gatewayApi =

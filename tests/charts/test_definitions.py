@@ -194,6 +194,6 @@ def test_definitions_are_fetched_once_and_before_anything_waits_for_them(
 
 
 def test_the_host_layers_charts_are_among_what_is_fetched() -> None:
-    assert bootstrap.charts(settings()) == {"cilium", "flux2", "gateway-api"}
+    assert bootstrap.charts(settings()) == {"cilium", "flux-operator", "gateway-api"}
     assert bootstrap.charts(settings(gitops={"engine": "argocd"})) == {"argo-cd", "cilium", "gateway-api"}
     assert bootstrap.charts(settings()) <= CHARTS.keys()

@@ -8,6 +8,7 @@ from pulumi_command import local
 from pulumi_kubernetes.core.v1 import Namespace, NodePatch
 
 from components.cluster_base import ClusterBase, ClusterBaseArgs
+from components.machine_command import Machine
 from keystone.settings import Settings, parse
 from tests.recording import Engine, document
 
@@ -20,7 +21,12 @@ def _build(settings: Settings) -> Callable[[], object]:
             name: local.Command(f"join-{name}", create=f"keystone.hosts join {name}") for name in settings.hosts
         }
         nodes = {name: pulumi.Output.from_input(name) for name in settings.nodes}
-        return ClusterBase("cluster", ClusterBaseArgs(settings=settings, nodes=nodes, joins=joins))
+        machine = Machine(stack="test", name="primer", root="root")
+        made = ClusterBase("cluster", ClusterBaseArgs(settings=settings, machine=machine, nodes=nodes, joins=joins))
+        local.Command(
+            "after", create="keystone.hosts after primer", opts=pulumi.ResourceOptions(depends_on=[made.ready])
+        )
+        return made
 
     return build
 
@@ -45,6 +51,14 @@ def test_every_kubernetes_resource_waits_for_all_joins_through_one_resource(depl
     for patch in engine.of(NodePatch):
         assert namespace.name in patch.dependencies
         assert len(patch.dependencies) <= 3
+
+
+def test_what_comes_after_waits_for_the_gitops_engine(deploy: Deploy, site: Settings) -> None:
+    engine = deploy(_build(site))
+    waits = engine.named("gitops-flux")
+    assert waits.inputs["create"].endswith("keystone.hosts gitops primer")
+    assert "cluster-namespace" in waits.dependencies
+    assert "gitops-flux" in engine.named("after").dependencies
 
 
 def test_a_node_gets_role_zone_and_its_own_labels(deploy: Deploy) -> None:

@@ -62,7 +62,12 @@ def test_cilium_replaces_kube_proxy_and_flannel_does_not(flake: Flake):
 def test_the_primer_applies_plugin_and_gitops_engine_from_the_build(flake: Flake):
     script = flake.host("kubeadm-primer", "c: c.config.systemd.services.keystone-bootstrap.script")
     applied = re.findall(r"--filename /nix/store/[a-z0-9]{32}-(\S+)", script)
-    assert applied == ["gateway-api-1.6.1.yaml", "cilium-1.20.0.yaml", "flux2-2.18.3.yaml"]
+    assert applied == [
+        "gateway-api-1.6.1.yaml",
+        "cilium-1.20.0.yaml",
+        "flux-operator-0.49.0.yaml",
+        "flux-instance.yaml",
+    ]
     assert "waited 1800 s for the API" in script
     services = flake.host("kubeadm-w1", "c: builtins.attrNames c.config.systemd.services")
     assert "keystone-bootstrap" not in services

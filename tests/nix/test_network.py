@@ -1,6 +1,7 @@
 """The network: open ports per role and choice, the network plugin's values and packet sizes."""
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ from jsonschema import Draft7Validator
 import versions
 from keystone.settings import ports
 from tests.nix.evaluator import NIX, Flake
+from twin.charts.bootstrap import manifests
 
 PORTS = """import {file} {{
   role = "{role}"; cni = "{cni}"; encryption = "{encryption}"; sshPort = 22; meshPort = 443; edgePorts = [ 80 443 ];
@@ -196,7 +198,7 @@ def test_calico_is_a_manifest_with_our_range_and_size(flake: Flake):
     assert '"FELIX_PROMETHEUSMETRICSENABLED", "value": "true"' in build
     assert '"FELIX_PROMETHEUSMETRICSHOST", "value": "127.0.0.1"' in build
     names = flake.host("calico-primer", "c: builtins.attrNames c.config.services.k3s.manifests")
-    assert names == ["00-gateway-api", "calico"]
+    assert names == ["00-gateway-api", "calico", "flux-instance"]
     flags = flake.host("calico-primer", "c: c.config.services.k3s.extraFlags")
     assert {"--flannel-backend=none", "--disable-network-policy"} <= set(flags)
     assert "--disable-kube-proxy" not in flags
@@ -204,10 +206,10 @@ def test_calico_is_a_manifest_with_our_range_and_size(flake: Flake):
 
 def test_the_gateway_api_comes_first_unless_the_gateway_is_nginx(flake: Flake):
     names = "c: builtins.attrNames c.config.services.k3s.manifests"
-    assert flake.host("dev-primer", names) == ["00-gateway-api"]
+    assert flake.host("dev-primer", names) == ["00-gateway-api", "flux-instance"]
     assert flake.host("dev-w1", names) == []
     nginx = '{ lib, ... }: { keystone.network.gateway = lib.mkForce "nginx"; }'
-    assert flake.changed("dev-primer", nginx, names) == []
+    assert flake.changed("dev-primer", nginx, names) == ["flux-instance"]
     pins = json.loads((NIX / "lib/gateway-api.json").read_bytes())
     assert "gateway.networking.k8s.io_gateways.yaml" in pins["files"]
     assert pins["version"] in pins["url"]
@@ -226,14 +228,33 @@ def test_charts_are_pinned_by_hash():
         }
     }
     assert list(Draft7Validator(schema).iter_errors(charts)) == []
-    assert all(chart["version"] in chart["url"] for chart in charts.values())
+    # the tags of the repository that holds this chart have numbers of their own
+    assert [name for name, chart in charts.items() if chart["version"] not in chart["url"]] == ["flux-operator"]
     # what the catalogue is proven against is what the machines install
     assert charts["cilium"]["version"] == versions.CILIUM_CRDS
 
 
 def test_the_gitops_engine_comes_with_the_servers_alone(flake: Flake):
     charts = "c: builtins.attrNames c.config.services.k3s.autoDeployCharts"
-    assert flake.host("dev-primer", charts) == ["cilium", "flux2"]
+    assert flake.host("dev-primer", charts) == ["cilium", "flux-operator"]
     assert flake.host("dev-w1", charts) == []
     argo = '{ lib, ... }: { keystone.gitops.engine = lib.mkForce "argocd"; }'
     assert flake.changed("dev-primer", argo, charts) == ["argo-cd", "cilium"]
+
+
+def test_flux_is_a_pinned_instance_without_sources(flake: Flake):
+    pin = json.loads((NIX / "lib/charts.json").read_bytes())["flux-operator"]
+    content = "c: c.config.services.k3s.manifests.flux-instance.content"
+    instance = flake.host("dev-primer", content)
+    assert re.fullmatch(r"2\.\d+\.\d+", instance["spec"]["distribution"]["version"])
+    assert instance["spec"]["distribution"]["version"] == pin["distribution"]
+    assert instance["metadata"] == {"name": "flux", "namespace": "flux-system"}
+    assert instance["spec"]["cluster"]["domain"] == "cluster.local"
+    assert instance["spec"]["cluster"]["networkPolicy"] is True
+    assert "sync" not in instance["spec"]
+    # what the twin applies in its place is a part of it
+    [twins] = manifests({"network": {"cni": "cilium"}, "gitops": {"engine": "flux"}})
+    assert twins["spec"]["distribution"] == instance["spec"]["distribution"]
+    argo = '{ lib, ... }: { keystone.gitops.engine = lib.mkForce "argocd"; }'
+    names = "c: builtins.attrNames c.config.services.k3s.manifests"
+    assert "flux-instance" not in flake.changed("dev-primer", argo, names)

@@ -46,7 +46,7 @@ def site(runner: asyncio.Runner, tmp_path_factory: pytest.TempPathFactory) -> It
 
     async def start() -> None:
         await one.services("primer")["k3s"].start()
-        await until(lambda: installed(one, "helmchart", "flux2", "kube-system"), LIMIT)
+        await until(lambda: installed(one, "helmchart", "flux-operator", "kube-system"), LIMIT)
 
     try:
         runner.run(start())

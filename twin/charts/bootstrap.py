@@ -24,7 +24,7 @@ HELM_CHART = Permissive("helm.cattle.io", "v1", "HelmChart", "helmcharts")
 PINS = Path(__file__).parents[2] / "nix" / "lib" / "charts.json"
 """The charts of the host layer, as the Nix build pins them."""
 CALICO = Chart(workloads=("calico-kube-controllers",), daemons=("calico-node",))
-ENGINE_CHARTS = {"flux": "flux2", "argocd": "argo-cd"}
+ENGINE_CHARTS = {"flux": "flux-operator", "argocd": "argo-cd"}
 
 
 def charts(settings: Settings) -> set[str]:
@@ -45,9 +45,20 @@ async def bootstrap(cluster: Cluster, facts: Object) -> None:
 
 
 def manifests(facts: Object) -> Iterator[Object]:
-    """What the host layer brings without a chart: Calico. k3s runs flannel in its own process."""
+    """What the host layer brings without a chart: Calico, and the Flux that its operator makes.
+
+    k3s runs flannel in its own process.
+    """
     if facts["network"]["cni"] == "calico":
         yield from workloads(CALICO, "calico", "kube-system")
+    if facts["gitops"]["engine"] == "flux":
+        pin = json.loads(PINS.read_text())["flux-operator"]
+        yield {
+            "apiVersion": "fluxcd.controlplane.io/v1",
+            "kind": "FluxInstance",
+            "metadata": {"name": "flux", "namespace": pin["namespace"]},
+            "spec": {"distribution": {"version": pin["distribution"], "registry": "ghcr.io/fluxcd"}},
+        }
 
 
 def helm_charts(facts: Object) -> list[Object]:

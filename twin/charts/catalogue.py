@@ -59,6 +59,9 @@ LINKERD = (
     *_kinds("workload.linkerd.io", "v1beta1", "ExternalWorkload"),
 )
 
+# Flux' operator's module wants a newer Go than ours.
+FLUX_INSTANCE = Permissive("fluxcd.controlplane.io", "v1", "FluxInstance", "fluxinstances")
+
 # Nor are those of AWS' controllers, of Crossplane and of its providers, which bring their kinds as they are installed.
 ACK = {
     "ec2": ("InternetGateway", "NATGateway", "RouteTable", "SecurityGroup", "Subnet", "VPC"),
@@ -131,13 +134,18 @@ CHARTS: dict[str, Chart] = {
     "external-dns": Chart(
         sources=(Source("sigs.k8s.io/external-dns", "config/crd/standard/*.yaml"),), workloads=("external-dns",)
     ),
-    "flux2": Chart(
+    # The operator brings its own kinds; the rest is what it makes of a FluxInstance.
+    "flux-operator": Chart(
         sources=(
             Source("github.com/fluxcd/helm-controller", "config/crd/bases/*.yaml"),
             Source("github.com/fluxcd/kustomize-controller", "config/crd/bases/*.yaml"),
             Source("github.com/fluxcd/source-controller", "config/crd/bases/*.yaml"),
         ),
-        workloads=("helm-controller", "kustomize-controller", "source-controller"),
+        permissive=(FLUX_INSTANCE,),
+        workloads=(
+            *("flux-operator", "helm-controller", "kustomize-controller"),
+            *("notification-controller", "source-controller"),
+        ),
     ),
     "gateway-api": Chart(sources=(GATEWAY_API,)),
     "grafana": Chart(workloads=("grafana",)),

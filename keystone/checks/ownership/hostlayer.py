@@ -9,7 +9,7 @@ OWNER = "the host layer"
 CNI_PLACE, ENGINE_PLACE = "nix/modules/cni.nix", "nix/modules/gitops.nix"
 # Chart and namespace of the releases, as nix/lib/charts.json has them.
 _CNI = {"cilium": ("kube-system", "cilium")}
-_ENGINES = {"flux": ("flux-system", "flux2"), "argocd": ("argocd", "argo-cd")}
+_ENGINES = {"flux": ("flux-system", "flux-operator"), "argocd": ("argocd", "argo-cd")}
 # Calico and kubeadm's flannel are plain manifests; these are their parts that others install too.
 _PLAIN = {
     "calico": (
