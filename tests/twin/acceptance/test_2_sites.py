@@ -1,7 +1,6 @@
 """Bad input on a site that is not there yet; then that site, with three servers and an edge, beside the first one."""
 
 import json
-import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -80,19 +79,53 @@ def test_a_missing_or_wrong_passphrase_is_one_line(other: Checkout):
     nothing_made(other)
 
 
-def test_a_full_disk_is_one_line(other: Checkout, tmp_path: Path):
-    # A user namespace may mount a tmpfs; where that is forbidden, a limit on files' size stands for the full disk.
-    may_mount = subprocess.run(["unshare", "-rm", "true"], check=False, capture_output=True).returncode == 0
-    twin = other.folder / ".twin"
-    if may_mount and shutil.which("unshare"):
-        small = f'mount -t tmpfs -o size=64m tmpfs "{twin}" && exec {PYTHON} -m twin up --stack ha'
-        done = other.run("unshare", "-rm", "sh", "-c", small, limit=60)
-        one_line(done, "MiB free, the twin needs 2048. Make room.")
-    limited = other.run("sh", "-c", f"ulimit -f 0; trap '' XFSZ; exec {PYTHON} -m keystone facts --stack ha", limit=60)
-    if limited.status:
-        one_line(limited, "File too large")
+# `keystone facts` in a tmpfs that is full: what the folder holds is brought along, and compared in the end.
+FULL = f"""
+cp -r nix/facts "$1/facts" && mount -t tmpfs -o size=256k tmpfs nix/facts && cp -r "$1/facts/." nix/facts/ || exit 9
+cat /dev/zero > nix/facts/filler 2> "$1/said"
+grep -q "No space left" "$1/said" || exit 9
+{PYTHON} -m keystone facts --stack ha
+status=$?
+rm nix/facts/filler
+diff -r "$1/facts" nix/facts >&2 || exit 9
+exit $status
+"""
+
+
+def may_mount() -> bool:
+    """Whether a user namespace may be made, in which one mounts."""
+    done = subprocess.run(["unshare", "-rm", "true"], check=False, capture_output=True)
+    return done.returncode == 0
+
+
+def test_too_little_room_for_a_twin_is_one_line(other: Checkout):
+    if not may_mount():
+        pytest.skip("no user namespaces here")
+    small = f'mount -t tmpfs -o size=64m tmpfs "{other.folder / ".twin"}" && exec {PYTHON} -m twin up --stack ha'
+    done = other.run("unshare", "-rm", "sh", "-c", small, limit=60)
+    one_line(done, "MiB free, the twin needs 2048. Make room.")
     nothing_made(other)
-    assert tmp_path.exists()
+
+
+@pytest.mark.parametrize("stand_in", ["a full tmpfs", "a limit on files' size"])
+def test_a_full_disk_is_one_line_and_keeps_the_old_facts(other: Checkout, tmp_path: Path, stand_in: str):
+    if stand_in == "a full tmpfs" and not may_mount():
+        pytest.skip("no user namespaces here")
+    assert other.keystone("facts").ok
+    before, stack_file = other.texts(other.folder / "nix/facts"), other.stack_file.read_text()
+    with other.editing() as config:
+        config["keystone:hosts"]["w1"]["labels"] = {"trial": "changed"}
+    if stand_in == "a full tmpfs":
+        done = other.run("unshare", "-rm", "sh", "-c", FULL, "sh", str(tmp_path), limit=60)
+        one_line(done, "cannot be written: No space left on device. Free the disk or its permissions.")
+    else:
+        limited = f"ulimit -f 0; trap '' XFSZ; exec {PYTHON} -m keystone facts --stack ha"
+        done = other.run("sh", "-c", limited, limit=60)
+        one_line(done, "cannot be written: File too large. Free the disk or its permissions.")
+    assert other.texts(other.folder / "nix/facts") == before
+    assert "nix/facts/ha/w1.json" in other.keystone("facts", "--check").stderr
+    other.stack_file.write_text(stack_file)
+    nothing_made(other)
 
 
 def test_three_servers_and_an_edge_come_up_beside_the_first_site(site: Checkout, other: Checkout):
