@@ -131,7 +131,8 @@ def test_a_network_plugin_that_misses_nodes_fails() -> None:
     assert failed(report) == [("network plugin", "cilium", "kube-system/cilium: ready on 1 of 3 nodes")]
 
 
-def test_a_network_plugin_that_is_still_starting_is_waited_for() -> None:
+def test_a_network_plugin_that_is_still_starting_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verify, "PLUGIN_SECONDS", 60)
     poor = {**PLUGIN, "status": {**PLUGIN["status"], "numberReady": 1}}
     answers = iter([poor, PLUGIN])
     report = checked(
@@ -230,14 +231,20 @@ def test_a_wrong_node_is_named(nodes: list[dict[str, Any]], group: str, message:
 
 
 @pytest.mark.parametrize("answer", ["", (1, "connection refused")])
-def test_a_port_that_must_be_closed_and_answers_fails_even_by_refusing(answer: Any) -> None:
-    def open_up(fakes: dict[str, Fake]) -> None:
-        opened = installed(context(), "w1", fakes["w1"].script | {"tailscale nc": answer})
-        fakes["w1"] = opened
+def test_a_port_that_must_be_closed_and_answers_fails_even_by_refusing(
+    answer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verify, "SILENCE_SECONDS", 60)
 
-    [(group, name, detail)] = failed(checked(open_up))
-    assert (group, name) == ("mesh refuses", "w1 -> w2 tcp:2222")
-    assert "the mesh let it through" in detail
+    def open_up(fakes: dict[str, Fake]) -> None:
+        for name, fake in fakes.items():
+            fakes[name] = installed(context(), name, fake.script | {"tailscale nc": answer})
+
+    found = failed(checked(open_up))
+    assert [(group, name) for group, name, _ in found] == [
+        ("mesh refuses", f"{pair} tcp:2222") for pair in ("primer -> w1", "w1 -> w2", "w2 -> primer")
+    ]
+    assert all("the mesh let it through" in detail for _, _, detail in found)
 
 
 def test_the_closed_port_is_one_that_no_rule_opens() -> None:
