@@ -61,7 +61,12 @@ let
     loadBalancer.l7.backend = if network.serviceMesh == "cilium" then "envoy" else "disabled";
     cni.exclusive = !foreignMesh;
     socketLB.hostNamespaceOnly = foreignMesh;
-    hubble.relay.enabled = true;
+    hubble = {
+      relay.enabled = true;
+      # A job in the cluster makes the certificates, and makes them anew: Helm would write keys into the Nix store, or
+      # certificates that end after a year.
+      tls.auto.method = "cronJob";
+    };
     # port 9962 of the host, which the firewall leaves closed: the host's own Alloy reads it
     prometheus.enabled = true;
     rollOutCiliumPods = true;

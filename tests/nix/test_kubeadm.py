@@ -3,8 +3,11 @@
 import json
 import re
 import subprocess
+from base64 import b64encode
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests.nix.evaluator import Flake
 
@@ -72,6 +75,33 @@ def test_the_primer_applies_plugin_and_gitops_engine_from_the_build(flake: Flake
     services = flake.host("kubeadm-w1", "c: builtins.attrNames c.config.systemd.services")
     assert "keystone-bootstrap" not in services
     assert "keystone-kubeadm-join" in services
+
+
+RENDERED = {
+    "a certificate made in the cluster": ("kind: CronJob\nmetadata:\n  name: hubble-generate-certs\n", 0),
+    "a key of Helm's": (f"data:\n  tls.key: {b64encode(b'-----BEGIN RSA PRIVATE KEY-----').decode()}\n", 1),
+    "a plain key": ("stringData:\n  key: |\n    -----BEGIN PRIVATE KEY-----\n", 1),
+}
+
+
+@pytest.mark.parametrize(("text", "status"), RENDERED.values(), ids=RENDERED)
+def test_no_chart_writes_a_key_into_the_store(flake: Flake, tmp_path: Path, text: str, status: int):
+    """The build's own shell text, with a Helm that renders what the case says."""
+    helm = tmp_path / "helm"
+    helm.write_text(f"#!/bin/sh\ncat <<'E'\n{text}E\n")
+    helm.chmod(0o755)
+    build = flake.host("kubeadm-primer", "c: (builtins.elemAt c.config.keystone.cni.manifests 1).buildCommand")
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "out": str(tmp_path / "out"), "TMPDIR": str(tmp_path)}
+    done = subprocess.run(
+        ["bash", "-euc", build],
+        env={**environment, "valuesPath": "values"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == status, done.stderr
+    assert status == 0 or "the chart cilium makes keys itself" in done.stderr
+    assert text in (tmp_path / "out").read_text()
 
 
 def test_joining_trusts_only_the_authority_that_the_token_names(flake: Flake):

@@ -147,7 +147,13 @@ def test_cilium_reaches_the_api_by_address_and_encrypts(flake: Flake):
 
 def test_ciliums_values_can_be_extended(flake: Flake):
     values = cilium_values(flake, "dev-primer", "{ keystone.cni.values.hubble.ui.enabled = true; }")
-    assert values["hubble"] == {"relay": {"enabled": True}, "ui": {"enabled": True}}
+    assert values["hubble"]["relay"] == {"enabled": True}
+    assert values["hubble"]["ui"] == {"enabled": True}
+
+
+def test_hubbles_certificates_are_made_in_the_cluster_and_made_anew(flake: Flake):
+    values = cilium_values(flake, "dev-primer")
+    assert values["hubble"]["tls"] == {"auto": {"method": "cronJob"}}
 
 
 def test_a_service_mesh_of_another_maker_keeps_its_plugin(flake: Flake):
