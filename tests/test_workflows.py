@@ -152,6 +152,13 @@ def test_the_check_is_the_one_command_that_contributors_run() -> None:
     assert "make check test" in (PROJECT / ".ci/run").read_text()
 
 
+def test_what_users_type_is_tried_after_every_change_and_every_night() -> None:
+    accept = workflows()["accept"]
+    assert accept["on"]["push"] == {"branches": ["main"]}
+    assert accept["on"]["schedule"]
+    assert [step["run"] for where, step in steps() if where == "accept.accept" and "run" in step] == ["make accept"]
+
+
 def test_what_pipes_fails_with_its_first_part() -> None:
     for where, step in steps():
         piped = re.search(r"(?<!\|)\|(?!\|)", re.sub(r"'[^']*'", "", step.get("run", "")))
