@@ -41,10 +41,17 @@ class AwsAccount(pulumi.ComponentResource):
     def __init__(self, name: str, args: AwsAccountArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("keystone:components:AwsAccount", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
-        self.key_arn = AwsKey(f"{name}-key", AwsKeyArgs(settings=args.settings), opts=child).arn
+        key = AwsKey(f"{name}-key", AwsKeyArgs(settings=args.settings), opts=child)
+        self.key_arn = key.arn
         identity = AwsIdentity(
             f"{name}-identity",
-            AwsIdentityArgs(settings=args.settings, root=args.root, key_arn=self.key_arn, namespace=args.namespace),
+            AwsIdentityArgs(
+                settings=args.settings,
+                root=args.root,
+                key_arn=key.arn,
+                key_alias=key.alias,
+                namespace=args.namespace,
+            ),
             opts=child,
         )
         self.trust, self.pipelines = identity.trust, identity.pipelines
@@ -60,10 +67,10 @@ class AwsAccount(pulumi.ComponentResource):
             ),
         ).ready
         if names.chosen(args.settings).node_pools:
-            self._pools(name, args)
+            self._pools(name, args, key)
         self.register_outputs({"pipelines": self.pipelines})
 
-    def _pools(self, name: str, args: AwsAccountArgs) -> None:
+    def _pools(self, name: str, args: AwsAccountArgs, key: AwsKey) -> None:
         child = pulumi.ResourceOptions(parent=self)
         settings, account = args.settings, names.chosen(args.settings)
         assert account.network, "the settings want a network for pools"
@@ -76,7 +83,7 @@ class AwsAccount(pulumi.ComponentResource):
                 releases=charts.releases(settings),
                 namespaces=args.namespaces,
                 identity=self.trust,
-                key_arn=self.key_arn,
+                key_arn=key.arn,
                 vpc_id=network.vpc_id,
                 place=(zone, network.subnets[zone]),
                 webhook=self.webhook,
@@ -91,7 +98,8 @@ class AwsAccount(pulumi.ComponentResource):
                     pool=pool,
                     root=args.root,
                     identity=self.trust,
-                    key_arn=self.key_arn,
+                    key_arn=key.arn,
+                    key_alias=key.alias,
                     subnets=network.subnets,
                     security_group=network.security_group,
                     drained_by=controllers.karpenter if choice.scaler == "karpenter" else controllers.draining,

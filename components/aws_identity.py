@@ -20,11 +20,12 @@ ROLE_ANNOTATION = "eks.amazonaws.com/role-arn"
 
 @dataclass(frozen=True, kw_only=True)
 class AwsIdentityArgs:
-    """`key_arn` is the cluster's customer key, `namespace` Keystone's own, once it is there."""
+    """`key_arn` and `key_alias` are of the cluster's customer key, `namespace` Keystone's own, once it is there."""
 
     settings: Settings
     root: pulumi.Input[str]
     key_arn: pulumi.Input[str]
+    key_alias: pulumi.Input[str]
     namespace: pulumi.Input[str]
 
 
@@ -110,7 +111,7 @@ class AwsIdentity(pulumi.ComponentResource):
                 f"{name}-{kind}-mesh-key",
                 pipelines.parameter(settings, kind),
                 f"Mesh key of the pipelines that do {kind}",
-                key_arn=args.key_arn,
+                key_alias=args.key_alias,
                 parent=self,
             )
             role = aws.Role(

@@ -18,6 +18,8 @@ class AwsKeyArgs:
 class AwsKey(pulumi.ComponentResource):
     arn: pulumi.Output[str]
     """Of the key, once its alias leads there."""
+    alias: pulumi.Output[str]
+    """Its name that the settings know, once it leads there."""
 
     def __init__(self, name: str, args: AwsKeyArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("keystone:components:AwsKey", name, None, opts)
@@ -40,4 +42,5 @@ class AwsKey(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self),
         )
         self.arn = pulumi.Output.all(key.arn, alias.id).apply(lambda values: values[0])
-        self.register_outputs({"arn": self.arn})
+        self.alias = alias.name
+        self.register_outputs({"arn": self.arn, "alias": self.alias})

@@ -27,6 +27,7 @@ class AwsNodePoolArgs:
     root: pulumi.Input[str]
     identity: Trust
     key_arn: pulumi.Input[str]
+    key_alias: pulumi.Input[str]
     subnets: Mapping[str, pulumi.Input[str]]
     security_group: pulumi.Input[str]
     drained_by: Sequence[pulumi.Resource]
@@ -61,7 +62,7 @@ class AwsNodePool(pulumi.ComponentResource):
                 f"{prefix}/{what}",
                 f"The {what} of the pool {args.pool}",
                 value,
-                key_arn=args.key_arn,
+                key_alias=args.key_alias,
                 parent=self,
             )
             for what, value in values.items()

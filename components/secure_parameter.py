@@ -12,17 +12,21 @@ def secure_parameter(
     description: str,
     value: pulumi.Input[str] = PLACEHOLDER,
     *,
-    key_arn: pulumi.Input[str],
+    key_alias: pulumi.Input[str],
     parent: pulumi.Resource,
     version: int = 1,
 ) -> ssm.Parameter:
-    """One parameter. A new value is written with a higher `version` alone: who else writes it is not fought."""
+    """One parameter. A new value is written with a higher `version` alone: who else writes it is not fought.
+
+    AWS keeps the key's name as it was last written, and the Primer's timer knows the alias: another name here would be
+    drift, whose mending would need a value.
+    """
     return ssm.Parameter(
         name,
         name=parameter,
         description=description,
         type="SecureString",
-        key_id=key_arn,
+        key_id=key_alias,
         value_wo=pulumi.Output.secret(value),
         value_wo_version=version,
         opts=pulumi.ResourceOptions(parent=parent),

@@ -53,6 +53,7 @@ def the_identity(settings: Settings) -> Callable[[], object]:
                 settings=settings,
                 root=pulumi.Output.secret(ROOT_SECRET),
                 key_arn=key.arn,
+                key_alias=key.alias,
                 namespace="keystone-system",
             ),
         )

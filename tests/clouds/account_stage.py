@@ -81,6 +81,10 @@ class AccountStage(Engine):
     def pulumi_command(self, *words: str, timeout: float = RUN_SECONDS) -> Run:
         return super().pulumi_command(*words, timeout=max(timeout, RUN_SECONDS))
 
+    def refresh(self, *words: str, timeout: float = RUN_SECONDS) -> Run:
+        """Of what is at AWS; rendered YAML cannot be read again."""
+        return super().refresh("--target", "**$aws:**", *words, timeout=timeout)
+
     def texts(self) -> str:
         """Everything that runs have left behind: state, backups, history."""
         kept = self.root.glob("state/**/*")

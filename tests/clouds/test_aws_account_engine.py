@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from keystone import issuer
-from keystone.aws import deployer
+from keystone.aws import deployer, keys
 from keystone.identities import Identities
 from keystone.settings import Settings
 from tests.aws.sites import KARPENTER, POOL
@@ -35,6 +35,11 @@ def stage(tmp_path: Path, cloud: AwsCloud) -> AccountStage:
 
 def published(cloud: AwsCloud) -> list[dict[str, Any]]:
     return json.loads(cloud.client("s3").get_object(Bucket=BUCKET, Key=issuer.KEYS)["Body"].read())["keys"]
+
+
+def mesh_key(cloud: AwsCloud) -> str:
+    found = cloud.client("ssm").get_parameter(Name="/keystone/site/pools/spot/mesh-key", WithDecryption=True)
+    return found["Parameter"]["Value"]
 
 
 def group(cloud: AwsCloud, name: str = "site-spot") -> dict[str, Any]:
@@ -75,10 +80,15 @@ def test_the_account_lives_through_its_life(stage: AccountStage, cloud: AwsCloud
     assert again.changes == {}
 
     # What the Primer's timer and the autoscaler do is not fought over.
-    key = cloud.client("ssm").get_parameter(Name="/keystone/site/pools/spot/mesh-key")["Parameter"]
-    cloud.client("ssm").put_parameter(Name=key["Name"], Value="minted", Type="SecureString", Overwrite=True)
+    for key in keys.minted(stage.settings()).values():
+        given = {"Name": key.parameter, "KeyId": key.key_id, "Value": "minted", "Type": "SecureString"}
+        cloud.client("ssm").put_parameter(**given, Overwrite=True)
     cloud.client("autoscaling").set_desired_capacity(AutoScalingGroupName="site-spot", DesiredCapacity=2)
     assert stage.up().changes == {}
+    refreshed = stage.refresh()
+    assert refreshed.ok, refreshed.output
+    assert stage.up().changes == {}
+    assert mesh_key(cloud) == "minted"
     assert group(cloud)["DesiredCapacity"] == 2
 
     stage.set(ci=CI, nodePools={"spot": {**POOL, "min": 2, "max": 5}, "batch": KARPENTER})

@@ -112,7 +112,7 @@ def _delete_alias(call: Call) -> None:
 
 def _same_key(name: str, have: object, want: object) -> bool:
     """A key may be named by its id or its ARN."""
-    return name in ("targetKeyId", "keyId") and str(want).rpartition("/")[2] == str(have).rpartition("/")[2]
+    return name == "targetKeyId" and str(want).rpartition("/")[2] == str(have).rpartition("/")[2]
 
 
 # --- parameters ---
@@ -171,7 +171,7 @@ def _update_parameter(call: Call) -> None:
 
 def _read_parameter(call: Call) -> Props | None:
     write_only = call.get("valueWoVersion") is not None or call.get("hasValueWo")
-    answer = call.find(GONE, "ssm", "get_parameter", Name=call.id, WithDecryption=not write_only)
+    answer = call.find(GONE, "ssm", "get_parameter", Name=call.id, WithDecryption=True)
     if answer is None:
         return None
     one = answer["Parameter"]
@@ -257,6 +257,5 @@ ROWS = (
         taken=("ParameterAlreadyExists",),
         find=lambda call: call.inputs["name"],
         check=_check_parameter,
-        same=_same_key,
     ),
 )
