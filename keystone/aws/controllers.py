@@ -3,7 +3,7 @@
 from typing import Any
 
 from keystone import iam
-from keystone.aws import names
+from keystone.aws import names, rights
 from keystone.iam import Statement
 from keystone.settings import Settings
 
@@ -187,6 +187,9 @@ def karpenter(settings: Settings, queue_arn: Any, key_arn: Any) -> list[Statemen
             resources=("*",),
             conditions=region,
             reason="Describe calls know no resource",
+        ),
+        rights.makes_linked_roles(
+            settings, (rights.SPOT,), "the first spot machine of an account makes a role of AWS' own"
         ),
         Statement(sid="Prices", actions=("pricing:GetProducts",), resources=("*",), reason="it takes the cheapest"),
         Statement(

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from keystone import iam
-from keystone.aws import leftovers, names
+from keystone.aws import leftovers, names, rights
 from keystone.iam import Statement
 from keystone.settings import Settings
 
@@ -322,6 +322,11 @@ def _pools(settings: Settings) -> list[Statement]:
                 named.format(service="autoscaling", rest=f"autoScalingGroup:*:autoScalingGroupName/{cluster}-*"),
             ),
             reason="the groups of the pools, by name",
+        ),
+        rights.makes_linked_roles(
+            settings,
+            (rights.AUTO_SCALING, rights.SPOT),
+            "the first group and the first spot machine of an account make a role of AWS' own",
         ),
         Statement(
             sid="FindGroups",

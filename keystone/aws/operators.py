@@ -7,7 +7,7 @@ its own: names that begin with CLUSTER-managed-, IAM's path of the operators, or
 from collections.abc import Callable, Mapping, Sequence
 
 from keystone import iam
-from keystone.aws import names
+from keystone.aws import names, rights
 from keystone.iam import Statement
 from keystone.settings import Settings
 from keystone.settings.operators import AwsService
@@ -95,6 +95,7 @@ def _rds(settings: Settings) -> list[Statement]:
             resources=["*"],
             reason="these calls know no resource before it is there",
         ),
+        rights.makes_linked_roles(settings, (rights.RDS,), "the first database of an account makes a role of AWS' own"),
     ]
 
 

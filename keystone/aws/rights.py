@@ -1,6 +1,6 @@
 """What may be done with what we make at AWS: the key, the buckets, the pools' machines, the bound of all our roles."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from keystone import iam
@@ -25,18 +25,39 @@ WORKLOAD_SERVICES = (
     "ssm",
 )
 """What any role of ours may ever touch; what each one may do is in its own policy."""
-LINKED_ROLES = ("autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling", "spot.amazonaws.com/AWSServiceRoleForEC2Spot")
-"""Roles of AWS itself that start machines with encrypted disks in our name."""
+AUTO_SCALING, RDS, SPOT = "autoscaling.amazonaws.com", "rds.amazonaws.com", "spot.amazonaws.com"
+LINKED_ROLES: Mapping[str, str] = {
+    AUTO_SCALING: "AWSServiceRoleForAutoScaling",
+    RDS: "AWSServiceRoleForRDS",
+    SPOT: "AWSServiceRoleForEC2Spot",
+}
+"""Roles of AWS' services in the account, by service. The first use of a service makes its own, in the user's name."""
 
 
 def account_root(aws: Aws) -> str:
     return f"arn:{aws.partition}:iam::{aws.account_id}:root"
 
 
+def _linked_roles(aws: Aws, services: Iterable[str]) -> list[str]:
+    root = f"arn:{aws.partition}:iam::{aws.account_id}:role/aws-service-role"
+    return [f"{root}/{service}/{LINKED_ROLES[service]}" for service in services]
+
+
+def makes_linked_roles(settings: Settings, services: Sequence[str], reason: str) -> Statement:
+    """What an account needs in which nobody has used these services before."""
+    return Statement(
+        sid="LinkedRoles",
+        actions=("iam:CreateServiceLinkedRole",),
+        resources=_linked_roles(names.chosen(settings), services),
+        conditions={"StringEquals": {"iam:AWSServiceName": list(services)}},
+        reason=reason,
+    )
+
+
 def key_policy(settings: Settings) -> list[Statement]:
     """Who may use the customer key."""
     aws = names.chosen(settings)
-    linked = [f"arn:{aws.partition}:iam::{aws.account_id}:role/aws-service-role/{role}" for role in LINKED_ROLES]
+    linked = _linked_roles(aws, (AUTO_SCALING, SPOT))
     # By condition, not as principal: KMS refuses a key whose policy names a role that the account has not made yet.
     is_linked = {"StringEquals": {"aws:PrincipalArn": linked, "kms:CallerAccount": aws.account_id}}
     use = ("kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*")
@@ -162,6 +183,7 @@ def boundary(settings: Settings) -> list[Statement]:
             resources=(*own, f"{root}:oidc-provider/*"),
             reason="pipelines make the roles of the cluster, below its path alone",
         ),
+        makes_linked_roles(settings, tuple(LINKED_ROLES), "services that the cluster uses bring a role of their own"),
         Statement(
             sid="ReadIdentities",
             actions=("iam:Get*", "iam:List*"),

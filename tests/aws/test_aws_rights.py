@@ -2,13 +2,14 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from keystone import iam
-from keystone.aws import deployer, leftovers, page
+from keystone.aws import controllers, deployer, leftovers, operators, page, rights
 from keystone.aws.__main__ import main
-from tests.aws.sites import site
+from tests.aws.sites import KARPENTER, POOL, site
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -34,13 +35,39 @@ def test_who_runs_the_program_gets_documents_that_iam_takes() -> None:
 def test_who_runs_the_program_makes_no_role_beyond_the_bound_and_touches_no_identity_elsewhere() -> None:
     for one in deployer.statements(site()):
         if any(action.startswith("iam:") for action in one.actions):
-            where = ("role/keystone/site/", "policy/keystone/site/", "profile/keystone/site/", "oidc-provider/")
+            where = (
+                "role/aws-service-role/",
+                "role/keystone/site/",
+                "policy/keystone/site/",
+                "profile/keystone/site/",
+                "oidc-provider/",
+            )
             assert all(any(part in resource for part in where) for resource in one.resources), one.sid
         if "iam:CreateRole" in one.actions:
             bound = "arn:aws:iam::123456789012:policy/keystone/site/boundary"
             assert one.conditions == {"StringEquals": {"iam:PermissionsBoundary": bound}}
         assert "*" not in one.actions
         assert not {"iam:*", "kms:*", "ec2:*", "s3:*"} & set(one.actions)
+
+
+def granted(statements: list[iam.Statement]) -> dict[str, Any]:
+    """What a list of statements says of roles of AWS' services: their ARNs, and the services."""
+    [one] = [one for one in statements if "iam:CreateServiceLinkedRole" in one.actions]
+    [services] = one.conditions["StringEquals"].values()
+    assert list(one.conditions["StringEquals"]) == ["iam:AWSServiceName"]
+    root = "arn:aws:iam::123456789012:role/aws-service-role"
+    return {service: place.removeprefix(f"{root}/") for service, place in zip(services, one.resources, strict=True)}
+
+
+def test_in_a_fresh_account_the_first_use_of_a_service_makes_its_role_and_no_other() -> None:
+    settings = site(nodePools={"spot": POOL, "batch": KARPENTER})
+    groups = {"autoscaling.amazonaws.com": "autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling"}
+    spot = {"spot.amazonaws.com": "spot.amazonaws.com/AWSServiceRoleForEC2Spot"}
+    databases = {"rds.amazonaws.com": "rds.amazonaws.com/AWSServiceRoleForRDS"}
+    assert granted(deployer.statements(settings)) == groups | spot
+    assert granted(controllers.karpenter(settings, "QUEUE", "KEY")) == spot
+    assert granted(operators.statements(settings, "rds")) == databases
+    assert granted(rights.boundary(settings)) == groups | databases | spot
 
 
 def test_without_pools_nobody_needs_rights_to_start_machines() -> None:
