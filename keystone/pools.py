@@ -15,6 +15,9 @@ CLOUD_LABEL, POOL_LABEL = "keystone.internal/cloud", "keystone.internal/pool"
 PARAMETERS, LABELS, TAINTS, MESH = "keystone-parameters", "keystone-labels", "keystone-taints", "keystone-mesh"
 """Words of the user data. The image has the mesh's controller built in; policies see by the last that a pool joins."""
 
+STARTUP = Taint.model_construct(key="node.cilium.io/agent-not-ready", value="true", effect="NoExecute")
+"""The image's own, on clusters with Cilium: no pod comes before its network."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Pool:
@@ -89,6 +92,11 @@ def user_data(settings: Settings, pool: Pool, parameters: str) -> str:
     }
     head = f"# Pool {pool.name} of the cluster {settings.cluster.name}. No secret stands here.\n"
     return head + "".join(f"{word}={value}\n" for word, value in known.items())
+
+
+def startup_taint(settings: Settings) -> Taint | None:
+    """What a machine of a pool registers with by its image, and others take away."""
+    return STARTUP if settings.network.cni == "cilium" else None
 
 
 def taint_text(taint: Taint) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 from keystone import pools as shapes
 from keystone.aws import names, pools
 from keystone.charts.objects import Thing
-from keystone.settings import Settings
+from keystone.settings import Settings, Taint
 
 EXPIRE_AFTER = "720h"
 """Machines are replaced after 30 days, so that a new image reaches all."""
@@ -77,8 +77,8 @@ def node_pool(settings: Settings, name: str) -> Thing:
                         _one_of("node.kubernetes.io/instance-type", pool.instance_types),
                         _one_of("topology.kubernetes.io/zone", sorted(pool.zones)),
                     ],
-                    "taints": [_taint(taint.key, taint.value, taint.effect) for taint in pool.taints],
-                    "startupTaints": _startup_taints(settings),
+                    "taints": [_taint(one) for one in pool.taints],
+                    "startupTaints": [_taint(startup)] if (startup := shapes.startup_taint(settings)) else [],
                     "expireAfter": EXPIRE_AFTER,
                     "terminationGracePeriod": DRAIN_LIMIT,
                 },
@@ -97,12 +97,5 @@ def _one_of(key: str, values: Sequence[str]) -> dict[str, Any]:
     return {"key": key, "operator": "In", "values": list(values)}
 
 
-def _taint(key: str, value: str, effect: str) -> dict[str, str]:
-    return {"key": key, **({"value": value} if value else {}), "effect": effect}
-
-
-def _startup_taints(settings: Settings) -> list[dict[str, str]]:
-    """What the image itself registers with, and others take away."""
-    if settings.network.cni != "cilium":
-        return []
-    return [_taint(pools.STARTUP.key, pools.STARTUP.value, pools.STARTUP.effect)]
+def _taint(one: Taint) -> dict[str, str]:
+    return {"key": one.key, **({"value": one.value} if one.value else {}), "effect": one.effect}

@@ -10,8 +10,6 @@ ROOT_DEVICE = "/dev/xvda"
 """What the image calls its disk; a disk of another name would be a second one, and the first without our key."""
 UNREGISTERED = Taint.model_construct(key="karpenter.sh/unregistered", value="", effect="NoExecute")
 """Karpenter takes it away when it knows the node."""
-STARTUP = Taint.model_construct(key="node.cilium.io/agent-not-ready", value="true", effect="NoExecute")
-"""The image's own, on clusters with Cilium: no pod comes before its network."""
 
 
 def tags(settings: Settings, name: str) -> dict[str, str]:

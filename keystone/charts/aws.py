@@ -11,7 +11,7 @@ import versions
 from keystone.aws import names
 from keystone.charts.platform import CERT_MANAGER
 from keystone.charts.release import Release
-from keystone.pools import POOL_LABEL
+from keystone.pools import POOL_LABEL, startup_taint
 from keystone.settings import NodePool, Settings
 
 WEBHOOK = "pod-identity-webhook"
@@ -142,6 +142,7 @@ def autoscaler(settings: Settings) -> Release:
             "extraArgs": {
                 "balance-similar-node-groups": True,
                 "expander": "least-waste",
+                **waits_for(settings),
                 "skip-nodes-with-system-pods": False,
                 "skip-nodes-with-local-storage": False,
             },
@@ -151,6 +152,12 @@ def autoscaler(settings: Settings) -> Release:
         },
         openings=("api", "internet"),
     )
+
+
+def waits_for(settings: Settings) -> dict[str, str]:
+    """What lets an autoscaler wait for a machine that has begun: it would start another for the same pods."""
+    taint = startup_taint(settings)
+    return {"startup-taint": taint.key} if taint else {}
 
 
 def autoscaler_values(settings: Settings, role_arn: Any | None) -> dict[str, Any]:

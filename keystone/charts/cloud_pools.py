@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 import versions
-from keystone.charts.aws import AUTOSCALER_IMAGE, CONTAINER, ON_HOSTS, POD
+from keystone.charts.aws import AUTOSCALER_IMAGE, CONTAINER, ON_HOSTS, POD, waits_for
 from keystone.charts.objects import Thing
 from keystone.charts.operators import CROSSPLANE, REGISTRY, package, runtime
 from keystone.charts.release import Release
@@ -82,7 +82,7 @@ def autoscaler_name(cloud: str) -> str:
     return f"cluster-autoscaler-{cloud}"
 
 
-def _autoscaler(cloud: str, values: Mapping[str, Any], needs: tuple[str, ...] = ()) -> Release:
+def _autoscaler(settings: Settings, cloud: str, values: Mapping[str, Any]) -> Release:
     name = autoscaler_name(cloud)
     return Release(
         name=name,
@@ -90,7 +90,6 @@ def _autoscaler(cloud: str, values: Mapping[str, Any], needs: tuple[str, ...] = 
         repository="https://kubernetes.github.io/autoscaler",
         version=versions.CLUSTER_AUTOSCALER_CHART,
         namespace=NAMESPACE,
-        needs=needs,
         values={
             "fullnameOverride": name,
             "cloudProvider": {"gcp": "gce"}.get(cloud, cloud),
@@ -102,6 +101,7 @@ def _autoscaler(cloud: str, values: Mapping[str, Any], needs: tuple[str, ...] = 
                 # Several autoscalers in one cluster, each with its own pools.
                 "leader-elect-resource-name": name,
                 "status-config-map-name": f"{name}-status",
+                **waits_for(settings),
             },
             "affinity": ON_HOSTS,
             "securityContext": POD,
@@ -150,6 +150,7 @@ class HetznerRenderer:
         ]
         encoded = base64.b64encode(json.dumps(config, sort_keys=True).encode()).decode()
         yield _autoscaler(
+            settings,
             "hetzner",
             {
                 "autoscalingGroups": groups,
@@ -196,6 +197,7 @@ class GcpRenderer:
         ]
         config = [{"name": "config", "configMap": {"name": CONFIG}}]
         yield _autoscaler(
+            settings,
             "gcp",
             {
                 "autoscalingGroupsnamePrefix": prefixes,
@@ -279,6 +281,7 @@ class AzureRenderer:
     def releases(self, settings: Settings, pools: Mapping[str, Pool]) -> Iterator[Release]:
         it = self._choice
         yield _autoscaler(
+            settings,
             "azure",
             {
                 "azureSubscriptionID": it.subscription_id,

@@ -11,6 +11,7 @@ from keystone.charts.objects import Thing
 from keystone.pools import parse as told
 from keystone.pools import pools
 from keystone.settings import Settings, parse
+from tests.aws.sites import POOL as AWS_POOL
 from tests.dry_run import faults
 from tests.recording import document
 
@@ -48,10 +49,12 @@ CLOUDS: dict[str, Any] = {
 SECRET = ("token", "password", "secret", "K10", "hskey-")
 
 
-def site(**clouds: Any) -> Settings:
+def site(aws: dict[str, Any] | None = None, cni: str = "cilium", **clouds: Any) -> Settings:
     base = document(agents=3)
     base["cluster"]["issuerHost"] = "oidc.example.org"
-    base["aws"] = {"region": "eu-central-1", "accountId": "123456789012"}
+    base["cluster"]["api"]["sans"].append("primer.mesh.keystone.test")
+    base["network"] = {"cni": cni, "gateway": "traefik", "loadBalancer": {"provider": "metallb"}}
+    base["aws"] = {"region": "eu-central-1", "accountId": "123456789012", **(aws or {})}
     base["platform"] = {"certManager": {}}
     return parse({**base, "clouds": clouds})
 
@@ -83,6 +86,15 @@ def test_each_chosen_cloud_has_an_autoscaler_of_its_own() -> None:
         elected.add(values["extraArgs"]["leader-elect-resource-name"])
     assert len(elected) == 3, "several autoscalers of one cluster would take turns"
     assert not [name for name in releases(site()) if name.startswith("cluster-autoscaler")]
+
+
+@pytest.mark.parametrize(("cni", "taint"), [("cilium", "node.cilium.io/agent-not-ready"), ("flannel", None)])
+def test_an_autoscaler_waits_for_machines_whose_network_is_not_there_yet(cni: str, taint: str | None) -> None:
+    aws = {"network": {"cidr": "10.60.0.0/16"}, "nodePools": {"spot": AWS_POOL}}
+    found = releases(site(aws=aws, cni=cni, **CLOUDS))
+    told = {name: it.values["extraArgs"] for name, it in found.items() if it.chart == "cluster-autoscaler"}
+    assert len(told) == 4
+    assert {name: args.get("startup-taint") for name, args in told.items()} == dict.fromkeys(told, taint)
 
 
 @pytest.mark.parametrize(("cloud", "key"), [("gcp", "autoscalingGroupsnamePrefix"), ("azure", "autoscalingGroups")])
