@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pulumi
 
 from components.chart_release import install
+from components.namespace_secret import with_secret
 from components.thing import things
 from keystone.charts import Release, network, objects, platform
 from keystone.settings import Settings
@@ -22,6 +23,8 @@ class ClusterNetworkArgs:
     releases: Mapping[str, Release]
     namespaces: Mapping[str, pulumi.Input[str]]
     after: pulumi.Resource
+    dns_key: pulumi.Input[str] | None = None
+    """The token or key with which external-dns writes records."""
 
 
 class ClusterNetwork(pulumi.ComponentResource):
@@ -32,10 +35,19 @@ class ClusterNetwork(pulumi.ComponentResource):
         super().__init__("keystone:components:ClusterNetwork", name, None, opts)
         settings = args.settings
         ours = {release.name for topic in (platform, network) for release in topic.releases(settings)}
+        namespaces = dict(args.namespaces)
+        if platform.EXTERNAL_DNS in ours and args.dns_key is not None:
+            namespaces[platform.EXTERNAL_DNS] = with_secret(
+                f"{name}-dns-provider",
+                platform.DNS_SECRET,
+                {platform.DNS_SECRET_KEY: args.dns_key},
+                namespace=args.namespaces[platform.EXTERNAL_DNS],
+                parent=self,
+            )
         self.releases = install(
             [release for release in args.releases.values() if release.name in ours],
             settings.gitops,
-            args.namespaces,
+            namespaces,
             parent=self,
             after={},
         )

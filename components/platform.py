@@ -49,7 +49,13 @@ class Platform(pulumi.ComponentResource):
         ).names
         network_part = ClusterNetwork(
             "network",
-            ClusterNetworkArgs(settings=settings, releases=releases, namespaces=self.namespaces, after=args.after),
+            ClusterNetworkArgs(
+                settings=settings,
+                releases=releases,
+                namespaces=self.namespaces,
+                after=args.after,
+                dns_key=args.secrets.external_dns,
+            ),
             opts=child,
         )
         found = dict(network_part.releases)
@@ -63,7 +69,12 @@ class Platform(pulumi.ComponentResource):
             )
             found |= ServiceMesh("linkerd", mesh, opts=child).releases
         if storage:
-            classes = StorageClassesArgs(settings=settings, releases=releases, namespaces=self.namespaces)
+            classes = StorageClassesArgs(
+                settings=settings,
+                releases=releases,
+                namespaces=self.namespaces,
+                proxmox_config=args.secrets.proxmox_config,
+            )
             found |= StorageClasses("storage", classes, opts=child).releases
         if storage and storage.ceph:
             ceph = CephStorageArgs(
@@ -88,5 +99,6 @@ class Platform(pulumi.ComponentResource):
         self.releases = found
         if settings.gitops.repository:
             after = [args.after, *found.values()]
-            GitopsRepository("gitops", GitopsRepositoryArgs(gitops=settings.gitops, after=after), opts=child)
+            repository = GitopsRepositoryArgs(gitops=settings.gitops, after=after, key=args.secrets.repository)
+            GitopsRepository("gitops", repository, opts=child)
         self.register_outputs({})

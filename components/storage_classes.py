@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pulumi
 
 from components.chart_release import install
+from components.namespace_secret import with_secret
 from keystone.charts import Release, storage
 from keystone.charts.ceph import NAMESPACE as CEPH
 from keystone.settings import Settings
@@ -19,6 +20,8 @@ class StorageClassesArgs:
     settings: Settings
     releases: Mapping[str, Release]
     namespaces: Mapping[str, pulumi.Input[str]]
+    proxmox_config: pulumi.Input[str] | None = None
+    """The file with the clusters and tokens of Proxmox."""
 
 
 class StorageClasses(pulumi.ComponentResource):
@@ -33,5 +36,14 @@ class StorageClasses(pulumi.ComponentResource):
             for release in storage.releases(args.settings)
             if release.namespace != CEPH and release.name not in elsewhere
         ]
-        self.releases = install(ours, args.settings.gitops, args.namespaces, parent=self, after={})
+        namespaces = dict(args.namespaces)
+        if args.settings.storage and args.settings.storage.proxmox and args.proxmox_config is not None:
+            namespaces[storage.PROXMOX_NAMESPACE] = with_secret(
+                f"{name}-proxmox",
+                storage.PROXMOX_SECRET,
+                {storage.PROXMOX_FILE: args.proxmox_config},
+                namespace=args.namespaces[storage.PROXMOX_NAMESPACE],
+                parent=self,
+            )
+        self.releases = install(ours, args.settings.gitops, namespaces, parent=self, after={})
         self.register_outputs({"default": args.settings.storage.default_class if args.settings.storage else None})

@@ -7,6 +7,26 @@ from keystone.charts.objects import Thing
 from keystone.settings import Gitops, Phase, Repository
 
 NAME = "cluster"
+SECRET = "cluster-repository"
+
+
+def login(gitops: Gitops, key: str) -> tuple[dict[str, str], dict[str, str]]:
+    """Labels and content of the Secret with which the engine reads the repository; `key` is the token or private key.
+
+    https://fluxcd.io/flux/components/source/gitrepositories/#secret-reference and
+    https://argo-cd.readthedocs.io/en/stable/operator-manual/declarative-setup/#repositories
+    """
+    repository = gitops.repository
+    assert repository
+    assert repository.login
+    ssh, username = repository.url.startswith("ssh://"), repository.login.username
+    if gitops.engine == "flux":
+        if ssh:
+            return {}, {"identity": key, "known_hosts": repository.login.known_hosts or ""}
+        return {}, {"username": username, "password": key}
+    proof = {"sshPrivateKey": key} if ssh else {"username": username, "password": key}
+    # Argo CD finds it by the label and the URL, not by its name.
+    return {"argocd.argoproj.io/secret-type": "repository"}, {"type": "git", "url": repository.url, **proof}
 
 
 def things(gitops: Gitops) -> Iterator[Thing]:
@@ -20,7 +40,7 @@ def _phases(repository: Repository) -> Mapping[str, Phase]:
 
 
 def _flux(gitops: Gitops, repository: Repository) -> Iterator[Thing]:
-    secret = {"secretRef": {"name": repository.credentials_secret}} if repository.credentials_secret else {}
+    secret = {"secretRef": {"name": SECRET}} if repository.login else {}
     yield Thing(
         api="source.toolkit.fluxcd.io/v1",
         kind="GitRepository",

@@ -7,7 +7,9 @@ import versions
 from keystone.charts.release import Release
 from keystone.settings import CertManager, ExternalDns, Settings
 
-CERT_MANAGER = "cert-manager"
+CERT_MANAGER, EXTERNAL_DNS = "cert-manager", "external-dns"
+DNS_SECRET, DNS_SECRET_KEY = "dns-provider", "key"
+"""Secret with the token or key that writes records."""
 # Answers of the local network's name servers may differ from what the world sees, and the world's must be proven.
 RESOLVERS = "1.1.1.1:53,9.9.9.9:53"
 
@@ -62,27 +64,25 @@ def external_dns(choice: ExternalDns, settings: Settings) -> Release:
         # Records of another cluster in the same zone carry another owner and stay as they are.
         "txtOwnerId": settings.cluster.name,
         "domainFilters": list(choice.domains),
+        "env": [
+            {
+                "name": {"cloudflare": "CF_API_TOKEN", "pdns": "KEY"}[choice.provider],
+                "valueFrom": {"secretKeyRef": {"name": DNS_SECRET, "key": DNS_SECRET_KEY}},
+            }
+        ],
     }
-    if choice.credentials_secret:
-        values["env"] = [_credential(choice)]
     if choice.provider == "pdns" and choice.server:
         values["extraArgs"] = [f"--pdns-server={choice.server}", "--pdns-server-id=localhost", "--pdns-api-key=$(KEY)"]
     return Release(
-        name="external-dns",
-        chart="external-dns",
+        name=EXTERNAL_DNS,
+        chart=EXTERNAL_DNS,
         repository="https://kubernetes-sigs.github.io/external-dns/",
         version=versions.EXTERNAL_DNS_CHART,
-        namespace="external-dns",
+        namespace=EXTERNAL_DNS,
         crd_groups=("externaldns.k8s.io",),
         values=values,
         openings=("api", "internet", *(("lan",) if choice.provider == "pdns" else ())),
     )
-
-
-def _credential(choice: ExternalDns) -> dict[str, Any]:
-    variable = {"cloudflare": "CF_API_TOKEN", "aws": "AWS_ROLE_ARN", "pdns": "KEY"}[choice.provider]
-    key = {"cloudflare": "api-token", "aws": "role-arn", "pdns": "api-key"}[choice.provider]
-    return {"name": variable, "valueFrom": {"secretKeyRef": {"name": choice.credentials_secret, "key": key}}}
 
 
 def metrics_server() -> Release:

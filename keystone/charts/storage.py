@@ -11,6 +11,8 @@ from keystone.pools import CLOUD_LABEL, pools
 from keystone.settings import Settings, Storage
 
 EBS, EFS = "aws-ebs-csi-driver", "aws-efs-csi-driver"
+PROXMOX_NAMESPACE, PROXMOX_SECRET, PROXMOX_FILE = "csi-proxmox", "proxmox-clusters", "config.yaml"
+"""Where the driver finds clusters and tokens."""
 NODES_IN_AWS = {CLOUD_LABEL: "aws"}
 """Elsewhere the drivers would crash for want of an instance."""
 REGISTRAR_PORT = 9810
@@ -220,11 +222,11 @@ def proxmox(storage: Storage) -> Release:
         chart="proxmox-csi-plugin",
         repository="oci://ghcr.io/sergelogvinov/charts",
         version=versions.PROXMOX_CSI_CHART,
-        namespace="csi-proxmox",
+        namespace=PROXMOX_NAMESPACE,
         pod_security="privileged",
         values={
-            "existingConfigSecret": choice.config_secret,
-            "existingConfigSecretKey": "config.yaml",
+            "existingConfigSecret": PROXMOX_SECRET,
+            "existingConfigSecretKey": PROXMOX_FILE,
             "metrics": {"enabled": True},
             "storageClass": [
                 {

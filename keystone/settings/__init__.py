@@ -92,6 +92,12 @@ class Secrets:
     """The client's secret at the OpenID Connect provider of the tunnel."""
     grafana_sso: "pulumi.Output[str] | None" = None
     """The client's secret at the OpenID Connect provider of Grafana."""
+    external_dns: "pulumi.Output[str] | None" = None
+    """The token or key with which external-dns writes records."""
+    proxmox_config: "pulumi.Output[str] | None" = None
+    """The file config.yaml of Proxmox' driver."""
+    repository: "pulumi.Output[str] | None" = None
+    """The token or the private key that reads the user's repository."""
     receivers: "Mapping[str, pulumi.Output[str]]" = field(default_factory=dict)
     """What the receivers of alerts need, by the receiver's name: a URL, a key or a password."""
 
@@ -122,6 +128,9 @@ def load() -> tuple[Settings, Secrets]:
         cloudflare_token=secrets[stackfile.CLOUDFLARE_TOKEN],
         identity_provider=secrets[stackfile.IDENTITY_PROVIDER_SECRET],
         grafana_sso=secrets[stackfile.GRAFANA_SSO_SECRET],
+        external_dns=secrets[stackfile.EXTERNAL_DNS_KEY],
+        proxmox_config=secrets[stackfile.PROXMOX_CONFIG],
+        repository=secrets[stackfile.REPOSITORY_KEY],
         receivers={
             name: value for name, key in stackfile.RECEIVER_SECRETS.items() if (value := secrets[key]) is not None
         },

@@ -38,6 +38,20 @@ class Phase(Model):
     prune: bool = Field(default=True, description="whether objects that leave the folder leave the cluster")
 
 
+class Login(Model):
+    """How a repository is read that is not everybody's.
+
+    The token (https) or the private key (ssh) is keystone:repositoryKey.
+    """
+
+    username: Annotated[StrictStr, Field(pattern=r"^[^\s:]+$")] = Field(
+        default="git", description="name that goes with the token, for https"
+    )
+    known_hosts: StrictStr | None = Field(
+        default=None, description="lines of the file known_hosts for an ssh server; Argo CD has a list of its own"
+    )
+
+
 class Repository(Model):
     """The user's own repository."""
 
@@ -46,9 +60,7 @@ class Repository(Model):
     branch: Annotated[StrictStr, Field(pattern=r"^[A-Za-z0-9._/-]+$")] = Field(
         default="main", description="branch that is followed"
     )
-    credentials_secret: Label | None = Field(
-        default=None, description="name of a Secret in the engine's namespace with the repository's credentials"
-    )
+    login: Login | None = Field(default=None, description="who reads it; left out: anybody may")
     interval_minutes: Annotated[StrictInt, Field(ge=1, le=1440)] = Field(
         default=5, description="how often the repository is asked for changes"
     )
@@ -66,6 +78,11 @@ class Gitops(Model):
         default=None,
         description="seconds that one chart's installation may take; left out: as the catalogue says, 300 or more",
     )
+
+    @property
+    def wants_known_hosts(self) -> bool:
+        """Whether the engine takes the ssh server's key from us."""
+        return self.engine == "flux" and self.repository is not None and self.repository.url.startswith("ssh://")
 
     @property
     def namespace(self) -> str:

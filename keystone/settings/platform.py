@@ -51,15 +51,12 @@ class CertManager(Model):
 
 
 class ExternalDns(Model):
-    """DNS records for services and routes."""
+    """DNS records for services and routes; the provider's token or key is keystone:externalDnsKey."""
 
-    provider: Literal["cloudflare", "aws", "pdns"] = Field(description="who holds the zone")
+    provider: Literal["cloudflare", "pdns"] = Field(description="who holds the zone")
     domains: tuple[Domain, ...] = Field(min_length=1, description="zones whose records may be written; no others are")
     policy: Literal["upsert-only", "sync"] = Field(
         default="upsert-only", description="whether records are removed too (sync)"
-    )
-    credentials_secret: Label | None = Field(
-        default=None, description="Secret in external-dns whose keys become environment variables"
     )
     server: Annotated[StrictStr, AfterValidator(_directory)] | None = Field(
         default=None, description="URL of the PowerDNS API, for pdns"

@@ -16,6 +16,9 @@ ROOT_SECRET = "rootSecret"
 CLOUDFLARE_TOKEN = "cloudflareToken"
 IDENTITY_PROVIDER_SECRET = "identityProviderSecret"
 GRAFANA_SSO_SECRET = "grafanaSsoSecret"
+EXTERNAL_DNS_KEY = "externalDnsKey"
+PROXMOX_CONFIG = "proxmoxConfig"
+REPOSITORY_KEY = "repositoryKey"
 RECEIVER_SECRETS = {
     "slack": "alertSlackUrl",
     "pagerduty": "alertPagerdutyKey",
@@ -29,6 +32,9 @@ SECRET_KEYS: Mapping[str, tuple[str, ...]] = {
     CLOUDFLARE_TOKEN: ("tunnel",),
     IDENTITY_PROVIDER_SECRET: ("tunnel", "identityProvider"),
     GRAFANA_SSO_SECRET: ("observability", "grafana", "sso"),
+    EXTERNAL_DNS_KEY: ("platform", "externalDns"),
+    PROXMOX_CONFIG: ("storage", "proxmox"),
+    REPOSITORY_KEY: ("gitops", "repository", "login"),
     **{key: ("observability", "alerting", "receivers", name) for name, key in RECEIVER_SECRETS.items()},
 }
 """Top-level keys that hold secrets, each one encrypted value -> the setting that needs it; () for always."""

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StrictInt, StrictStr
 
-from keystone.settings.model import Bool, Label, Model, Wrong
+from keystone.settings.model import Bool, Model, Wrong
 
 StorageClass = Literal[
     "ceph-block",
@@ -98,9 +98,11 @@ class Efs(Model):
 
 
 class Proxmox(Model):
-    """Disks of a Proxmox cluster for nodes that are its virtual machines."""
+    """Disks of a Proxmox cluster for nodes that are its virtual machines.
 
-    config_secret: Label = Field(description="Secret in csi-proxmox with the file config.yaml: clusters and tokens")
+    The driver's file config.yaml, with clusters and tokens, is keystone:proxmoxConfig.
+    """
+
     storage_id: Annotated[StrictStr, Field(pattern=r"^[A-Za-z][A-Za-z0-9._-]*$")] = Field(
         description="storage of Proxmox that holds the disks"
     )

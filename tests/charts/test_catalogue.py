@@ -131,12 +131,12 @@ def test_longhorn_keeps_its_cpu_hungry_engine_off() -> None:
 
 
 def test_external_dns_writes_only_the_listed_zones_and_only_its_own_records() -> None:
-    dns = {"provider": "cloudflare", "domains": ["example.org"], "credentialsSecret": "dns"}
+    dns = {"provider": "cloudflare", "domains": ["example.org"]}
     found = values(settings(platform={"externalDns": dns}), "external-dns")
     assert found["domainFilters"] == ["example.org"]
     assert (found["policy"], found["txtOwnerId"], found["registry"]) == ("upsert-only", "site", "txt")
     assert found["env"] == [
-        {"name": "CF_API_TOKEN", "valueFrom": {"secretKeyRef": {"name": "dns", "key": "api-token"}}}
+        {"name": "CF_API_TOKEN", "valueFrom": {"secretKeyRef": {"name": "dns-provider", "key": "key"}}}
     ]
 
 

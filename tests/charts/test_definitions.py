@@ -51,7 +51,7 @@ def everything() -> Any:
         storage={"default": "ceph-block", "ceph": {}, "localPath": {}, "longhorn": {}, "openebs": {}},
         platform={
             "certManager": {"acme": {"email": "ops@example.org", "cloudflareTokenSecret": "dns"}},
-            "externalDns": {"provider": "cloudflare", "domains": ["example.org"], "credentialsSecret": "dns"},
+            "externalDns": {"provider": "cloudflare", "domains": ["example.org"]},
             "verticalPodAutoscaler": True,
         },
     )

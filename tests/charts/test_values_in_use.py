@@ -29,7 +29,7 @@ CLASSES = {
     "openebs": {},
     "ebs": {"roleArn": ROLE, "kmsKeyArn": "arn:aws:kms:eu-central-1:123456789012:key/1", "region": "eu-central-1"},
     "efs": {"roleArn": ROLE, "fileSystemId": "fs-0123abcd"},
-    "proxmox": {"configSecret": "proxmox", "storageId": "zfs", "encryptedByHost": True},
+    "proxmox": {"storageId": "zfs", "encryptedByHost": True},
 }
 RECEIVERS = {
     "slack": {"channel": "#alerts"},

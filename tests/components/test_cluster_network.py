@@ -2,12 +2,14 @@
 
 from typing import Any
 
+import pulumi
 import pytest
+from pulumi_kubernetes.core.v1 import Secret
 
 from components.cluster_network import ClusterNetwork, ClusterNetworkArgs
 from keystone import charts
 from tests.components.platforms import POOLS, Anything, names, settings
-from tests.recording import Engine, run
+from tests.recording import Engine, is_secret, plain, run
 
 CERTIFICATES = {"certManager": {}}
 
@@ -17,7 +19,11 @@ def deploy(**sections: Any) -> Engine:
 
     def build() -> None:
         args = ClusterNetworkArgs(
-            settings=chosen, releases=charts.releases(chosen), namespaces=names(chosen), after=Anything()
+            settings=chosen,
+            releases=charts.releases(chosen),
+            namespaces=names(chosen),
+            after=Anything(),
+            dns_key=pulumi.Output.secret("dns-canary"),
         )
         ClusterNetwork("network", args)
 
@@ -108,3 +114,19 @@ def test_istio_comes_in_the_order_of_its_charts() -> None:
     engine = deploy(network={"serviceMesh": "istio"})
     spec = engine.named("chart-ztunnel-release").inputs["spec"]
     assert spec["dependsOn"] == [{"name": "istiod"}, {"name": "istio-cni"}]
+
+
+def test_external_dns_comes_after_the_secret_that_its_pods_want() -> None:
+    engine = deploy(platform={"externalDns": {"provider": "cloudflare", "domains": ["example.org"]}})
+    [secret] = engine.of(Secret)
+    release = engine.named("chart-external-dns-release")
+    assert "network-dns-provider" in release.dependencies
+    [variable] = release.inputs["spec"]["values"]["env"]
+    reference = variable["valueFrom"]["secretKeyRef"]
+    assert secret.inputs["metadata"] == {"name": reference["name"], "namespace": "external-dns"}
+    assert is_secret(secret.inputs["stringData"])
+    assert plain(secret.inputs["stringData"]) == {reference["key"]: "dns-canary"}
+
+
+def test_without_external_dns_there_is_no_such_secret() -> None:
+    assert not deploy(platform=CERTIFICATES).of(Secret)

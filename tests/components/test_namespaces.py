@@ -99,7 +99,7 @@ def test_plain_policies_name_servers_and_the_world_outside_by_address() -> None:
 PDNS = {"provider": "pdns", "domains": ["example.org"], "server": "https://dns.home.arpa:8081"}
 LAN = {
     "external-dns": {"platform": {"externalDns": PDNS}},
-    "csi-proxmox": {"storage": {"proxmox": {"configSecret": "pve", "storageId": "zfs", "encryptedByHost": True}}},
+    "csi-proxmox": {"storage": {"proxmox": {"storageId": "zfs", "encryptedByHost": True}}},
     "monitoring": {
         "storage": {"localPath": {}},
         "observability": {"alerting": {"default": "webhook", "receivers": {"webhook": {}}}},

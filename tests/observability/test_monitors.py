@@ -25,7 +25,7 @@ def catalogue() -> Iterator[Settings]:
     """Stacks that together choose every chart, with metrics."""
     for sections in STACKS:
         yield platform(**{**WATCHED, **sections})
-    dns = {"provider": "cloudflare", "domains": ["example.org"], "credentialsSecret": "dns"}
+    dns = {"provider": "cloudflare", "domains": ["example.org"]}
     kubeadm = document()
     kubeadm["cluster"]["distribution"] = "kubeadm"
     yield parse({**kubeadm, **WATCHED, "platform": {"externalDns": dns}})

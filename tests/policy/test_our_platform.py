@@ -21,7 +21,7 @@ CHOICES: dict[str, dict[str, Any]] = {
         "storage": {"default": "ceph-block", "ceph": {}, "localPath": {}, "longhorn": {}, "openebs": {}},
         "platform": {
             "certManager": {"acme": {"email": "a@example.org", "cloudflareTokenSecret": "dns"}},
-            "externalDns": {"provider": "cloudflare", "domains": ["example.org"], "credentialsSecret": "dns"},
+            "externalDns": {"provider": "cloudflare", "domains": ["example.org"]},
             "verticalPodAutoscaler": True,
         },
     },

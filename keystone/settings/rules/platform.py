@@ -72,6 +72,26 @@ def phases_follow_phases(gitops: Gitops) -> Iterator[Fault]:
         yield Fault("gitops.repository.phases", f"{', '.join(left)} wait for one another", "Break the circle")
 
 
+def ssh_repositories_have_a_key_and_a_known_server(gitops: Gitops) -> Iterator[Fault]:
+    repository = gitops.repository
+    if repository is None:
+        return
+    place = "gitops.repository.login"
+    if repository.login is None:
+        if repository.url.startswith("ssh://"):
+            yield Fault(place, "is missing, and ssh lets nobody in without a key", f"Add {place}, or take an https URL")
+    elif gitops.wants_known_hosts != (repository.login.known_hosts is not None):
+        yield Fault(
+            f"{place}.knownHosts",
+            "is missing, and Flux talks to no ssh server that it does not know"
+            if gitops.wants_known_hosts
+            else "is for Flux and an ssh URL alone",
+            "Give what `ssh-keyscan HOST` says, compared with what the server's owner publishes"
+            if gitops.wants_known_hosts
+            else "Remove it",
+        )
+
+
 def dns_provider_has_its_server(platform: Platform | None) -> Iterator[Fault]:
     choice = platform.external_dns if platform else None
     if choice and (choice.provider == "pdns") != (choice.server is not None):
@@ -99,6 +119,7 @@ RULES = (
     ceph_has_disks,
     proxmox_disks_are_encrypted,
     phases_follow_phases,
+    ssh_repositories_have_a_key_and_a_known_server,
     dns_provider_has_its_server,
     linkerd_has_certificates,
 )
