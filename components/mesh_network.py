@@ -33,7 +33,7 @@ class MeshNetwork(pulumi.ComponentResource):
     def __init__(self, name: str, args: MeshNetworkArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         # The component's inputs are what policies judge the mesh by.
         super().__init__("keystone:components:MeshNetwork", name, {"serverUrl": args.settings.mesh.server_url}, opts)
-        primer, _ = args.settings.primer
+        primer, controller = args.settings.primer
         policy = machine_command(
             f"policy-{name}",
             args.machine,
@@ -47,6 +47,7 @@ class MeshNetwork(pulumi.ComponentResource):
                 parent=self,
                 depends_on=[args.systems[primer]],  # the controller comes with the Primer's system
                 additional_secret_outputs=["stdout", "stderr"],
+                delete_before_replace=True,  # the other way round the delete would stop what the create has started
             ),
         )
         self.joins, self.nodes, self.addresses = {}, {}, {}
@@ -57,13 +58,18 @@ class MeshNetwork(pulumi.ComponentResource):
                 Line(
                     create=f"join {host}",
                     delete=f"remove {_address(args.settings, host)}",
-                    environment={"KEYSTONE_MESH_SSH": _ssh(args.settings, host)},
+                    environment={
+                        "KEYSTONE_MESH_SSH": _ssh(args.settings, host),
+                        # A Primer that is installed anew may have lost the mesh's database: every host looks again.
+                        "KEYSTONE_PRIMER_GENERATION": str(controller.install_generation),
+                    },
                 ),
                 pulumi.ResourceOptions(
                     parent=self,
                     depends_on=[args.systems[host], policy],  # the first join finds the routes' approval in force
                     custom_timeouts=pulumi.CustomTimeouts(create=JOIN_LIMIT, update=JOIN_LIMIT, delete=JOIN_LIMIT),
                     additional_secret_outputs=["stdout", "stderr"],
+                    delete_before_replace=True,  # the host leaves the mesh and joins again, it does not stay out
                 ),
             )
             # Only secret because the command's standard input is: names and addresses are none.

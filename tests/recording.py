@@ -30,6 +30,7 @@ class Recorded:
     parent: str
     protect: bool
     retain_on_delete: bool
+    delete_before_replace: bool
     dependencies: frozenset[str]
     """Names of the resources that it depends on, by option or by data."""
     secret_outputs: frozenset[str]
@@ -55,6 +56,7 @@ class _Monitor(mocks.MockMonitor):
                     parent=_name(request.parent),
                     protect=request.protect,
                     retain_on_delete=request.retainOnDelete,
+                    delete_before_replace=request.deleteBeforeReplace,
                     dependencies=frozenset(map(_name, depends)),
                     secret_outputs=frozenset(request.additionalSecretOutputs),
                     timeouts={

@@ -13,7 +13,7 @@ from keystone.hosts.context import Context, host_lock, progress
 UP_SECONDS = 90
 RUNNING_SECONDS = 60.0
 NODE_SECONDS = 300.0
-START_SECONDS = 120.0
+STATE = "/var/lib/tailscale/tailscaled.state"
 READY = 'jsonpath={.status.conditions[?(@.type=="Ready")].status}'
 
 
@@ -22,32 +22,36 @@ async def join(context: Context, name: str) -> dict[str, str | None]:
     host = context.host(name)
     primer, _ = context.settings.primer
     async with host_lock(context.stack, name), context.dial(name) as machine, context.dial(primer) as controller:
-        await _start(machine, "tailscaled")
+        await remove.start(machine, "tailscaled")
         seen = await mesh.daemon(machine)
         known = await mesh.nodes(controller)
         tag = context.settings.tag_of(name)
         if seen.state == "Running" and any(node.key == seen.key and tag in node.tags for node in known):
             progress(name, f"is in the mesh as {tag}, {seen.address}")
         else:
+            await _forget_login(machine)
             await _forget(controller, name, known)
             seen = await _enter(context, name, tag, machine, controller)
         allowed = str(mesh_policy.admits_ssh(context.settings, tag)).lower()
         await machine.run("tailscale", "set", f"--ssh={allowed}", "--accept-risk=lose-ssh")
         node = None
         if name in context.settings.nodes:
-            await _start(machine, "k3s")
+            await remove.start(machine, "k3s")
             node = await _registered(controller, name)
         # A remote agent's address is the mesh's to give, so it is an output; `host.address` stays the settings'.
         progress(name, f"joined: {seen.address}, " + (f"node {node}" if node else f"{host.role}, no Kubernetes node"))
         return {"node": node, "mesh": seen.address}
 
 
-async def _start(machine: ssh.Machine, unit: str) -> None:
-    """Starts a unit that a removal has stopped; a running one is left alone."""
-    if (await machine.run("systemctl", "is-active", unit, check=False)).stdout.strip() != "active":
-        progress(machine.target.name, f"starting {unit}")
-        await remove.take_back(machine)
-        await machine.run("systemctl", "start", unit, limit=START_SECONDS)
+async def _forget_login(machine: ssh.Machine) -> None:
+    """Starts the daemon anew as one that was never in a mesh, with a node key that nobody has seen.
+
+    Under its old key a host that gets another address stays lost for its peers, which keep routing to the old one.
+    `tailscale logout` needs a controller that still knows the host, and `up --force-reauth` may use a key twice.
+    """
+    await machine.run("systemctl", "stop", "tailscaled", limit=remove.STOP_SECONDS)
+    await machine.run("rm", "-f", STATE)
+    await remove.start(machine, "tailscaled")
 
 
 async def _forget(controller: ssh.Machine, name: str, known: list[mesh.Node]) -> None:

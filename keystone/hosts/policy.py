@@ -4,7 +4,7 @@ import json
 
 from keystone import mesh_policy
 from keystone.errors import KeystoneError
-from keystone.hosts import ssh
+from keystone.hosts import remove, ssh
 from keystone.hosts.context import Context, host_lock, progress
 
 CONTROLLER_SECONDS = 120.0
@@ -15,8 +15,8 @@ async def policy(context: Context) -> None:
     primer, _ = context.settings.primer
     wanted = mesh_policy.deployed(context.settings).decode()
     async with host_lock(context.stack, f"{primer}.policy"), context.dial(primer) as controller:
-        if (await controller.run("systemctl", "is-active", "headscale", check=False)).stdout.strip() != "active":
-            await controller.run("systemctl", "start", "headscale", limit=CONTROLLER_SECONDS)
+        for unit in remove.PRIMER_UNITS:
+            await remove.start(controller, unit)
 
         async def answers() -> ssh.Result | None:
             return await controller.run("headscale", "users", "list", "-o", "json")

@@ -1,9 +1,12 @@
 """Takes a host out of the cluster and the mesh. Runs against the Primer and never needs the removed host.
 
-A name that is still in the stack file means that the whole stack is destroyed: then there is nothing to drain towards
-and no etcd to keep, and a Primer that is gone already is no fault. Each step may find its work done.
+A name that is still in the stack file means that the stack is destroyed or that its join is replaced: nothing tells the
+two apart. So only what `join` brings back ends, the services and the mesh node; a Primer that is gone is no fault then.
+Each step may find its work done.
 """
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 
 from keystone.errors import KeystoneError
@@ -13,8 +16,10 @@ from keystone.hosts.context import Context, host_lock, note, progress
 DRAIN_SECONDS = 120
 FORCED_DRAIN_SECONDS = 30
 STOP_SECONDS = 90.0
+START_SECONDS = 120.0
 LOGOUT_SECONDS = 20.0
 SERVERS = ("primer", "server")
+PRIMER_UNITS = ("headscale", "tailscaled", "k3s")
 # Units with this condition (nix/modules) stay down, so that a reboot does not bring a removed host back.
 MARK = "/var/lib/keystone/removed"
 
@@ -35,11 +40,29 @@ class Removed:
 
 async def remove(context: Context, removed: Removed) -> None:
     """Removes a host; see the module. Raises KeystoneError when the Primer cannot be reached for a single removal."""
-    destroy = removed.name in context.settings.hosts or removed.role == "primer"
     async with host_lock(context.stack, removed.name):
-        await leave(context, removed, drain=not destroy, primer_may_be_gone=destroy)
-        if not destroy:
-            note(removed.name, "removed; it still holds its agent token: switch it off or reinstall it")
+        if removed.name in context.settings.hosts or removed.role == "primer":
+            await _suspend(context, removed)
+            return
+        await leave(context, removed, drain=True, primer_may_be_gone=False)
+        note(removed.name, "removed; it still holds its agent token: switch it off or reinstall it")
+
+
+async def _suspend(context: Context, removed: Removed) -> None:
+    """Ends what `join` brings back. Its Kubernetes node, pods and etcd member stay: a replaced join must cost none."""
+    # The Primer's own services end with the mesh policy, after every other host has left.
+    await (log_out if removed.role == "primer" else stop)(context, removed)
+    primer, _ = context.settings.primer
+    async with _unless_gone(removed), context.dial(primer) as controller:
+        await _leave_mesh(controller, removed.name)
+
+
+@asynccontextmanager
+async def _unless_gone(removed: Removed) -> AsyncIterator[None]:
+    try:
+        yield
+    except (ssh.Unreachable, ssh.WrongHostKey) as fault:
+        progress(removed.name, f"the Primer is gone, nothing to unregister ({fault.problem})")
 
 
 async def leave(context: Context, removed: Removed, *, drain: bool, primer_may_be_gone: bool) -> None:
@@ -48,18 +71,13 @@ async def leave(context: Context, removed: Removed, *, drain: bool, primer_may_b
     The services stop in between: a running kubelet or daemon would register again what was just deleted.
     """
     primer, _ = context.settings.primer
-    try:
+    async with _unless_gone(removed) if primer_may_be_gone else nullcontext():
         if drain and removed.has_node:
             async with context.dial(primer) as controller:
                 await _empty(controller, removed, context.settings.cluster.distribution)
-        # The Primer's own services end with the mesh policy, after every other host has left.
-        await (log_out if removed.role == "primer" else stop)(context, removed)
+        await stop(context, removed)
         async with context.dial(primer) as controller:
             await _forget(controller, removed)
-    except (ssh.Unreachable, ssh.WrongHostKey) as fault:
-        if not primer_may_be_gone:
-            raise
-        progress(removed.name, f"the Primer is gone, nothing to unregister ({fault.problem})")
 
 
 async def _empty(controller: ssh.Machine, removed: Removed, distribution: str) -> None:
@@ -146,6 +164,14 @@ async def take_back(machine: ssh.Machine) -> None:
     await machine.run("rm", "-f", MARK)
 
 
+async def start(machine: ssh.Machine, unit: str) -> None:
+    """Starts a unit that a removal has stopped; a running one is left alone."""
+    if (await machine.run("systemctl", "is-active", unit, check=False)).stdout.strip() != "active":
+        progress(machine.target.name, f"starting {unit}")
+        await take_back(machine)
+        await machine.run("systemctl", "start", unit, limit=START_SECONDS)
+
+
 async def log_out(context: Context, removed: Removed) -> None:
     """Makes the host's daemon forget its node key, while the controller still knows it; says so when that fails."""
     try:
@@ -162,11 +188,11 @@ async def _log_out(machine: ssh.Machine) -> None:
 
 
 async def stop_primer(context: Context, removed: Removed) -> None:
-    """The last step of a destroy: the Primer's own services, the mesh controller among them."""
+    """The last step of a destroy: the Primer's own services, the mesh controller among them; `policy` starts them."""
     async with host_lock(context.stack, removed.name):
         try:
             async with context.dial_target(removed.target, removed.generation) as machine:
-                for unit in ("k3s", "tailscaled", "headscale"):
+                for unit in reversed(PRIMER_UNITS):
                     await machine.run("systemctl", "stop", unit, limit=STOP_SECONDS)
                 await _mark(machine)
             progress(removed.name, "its services are stopped")

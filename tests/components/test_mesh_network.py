@@ -50,6 +50,14 @@ def test_a_removal_carries_all_that_it_needs_of_a_host_that_is_gone(deploy: Depl
     assert delete.endswith("remove w1 --role agent --address 127.78.5.31 --port 2222 --user root --generation 1")
 
 
+def test_a_replaced_command_ends_what_it_has_started_and_not_what_the_new_one_starts(
+    deploy: Deploy, site: Settings
+) -> None:
+    engine = deploy(_build(site))
+    for name in ("policy-mesh", *(f"join-{host}" for host in site.hosts)):
+        assert engine.named(name).delete_before_replace
+
+
 def test_a_changed_policy_is_sent_again_and_an_added_agent_changes_it_not(deploy: Deploy, site: Settings) -> None:
     def environment(settings: Settings) -> Any:
         return deploy(_build(settings)).named("policy-mesh").inputs["environment"]
@@ -58,6 +66,16 @@ def test_a_changed_policy_is_sent_again_and_an_added_agent_changes_it_not(deploy
     other["mesh"]["rules"] = {"web": {"from": ["tag:edge"], "to": ["tag:agent"], "ports": ["tcp:8080"]}}
     assert environment(site) != environment(parse(other))
     assert environment(site) == environment(parse(document(agents=3)))
+
+
+def test_a_primer_that_is_installed_anew_makes_every_host_look_for_its_place_in_the_mesh(deploy: Deploy) -> None:
+    before, after = document(), document()
+    after["hosts"]["primer"]["installGeneration"] = 2
+    old, new = deploy(_build(parse(before))), deploy(_build(parse(after)))
+    for name in before["hosts"]:
+        assert old.named(f"join-{name}").inputs["environment"] != new.named(f"join-{name}").inputs["environment"]
+        # No trigger: a changed environment updates, which is a join.
+        assert "triggers" not in new.named(f"join-{name}").inputs
 
 
 def test_addresses_and_nodes_are_outputs_and_no_secrets(deploy: Deploy, site: Settings) -> None:

@@ -1,6 +1,7 @@
 """keystone/hosts/join.py against scripted machines."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ def listed(*nodes: dict[str, Any]) -> str:
 
 
 NODE = {"id": 7, "given_name": "w1", "node_key": "nodekey:1", "tags": ["tag:agent"], "ip_addresses": ["100.64.0.9"]}
-ACTIVE: Script = {"systemctl is-active": "active\n", "tailscale set": "", "rm -f": ""}
+ACTIVE: Script = {"systemctl is-active": "active\n", "systemctl stop": "", "tailscale set": "", "rm -f": ""}
 CONTROLLER: Script = {
     "headscale nodes list": listed(),
     MINT: json.dumps({"id": 3, "key": KEY}),
@@ -55,6 +56,7 @@ def test_a_host_that_is_in_the_mesh_gets_no_key() -> None:
     assert play(lambda: join.join(given, "w1"), host, controller) == {"node": "w1", "mesh": "100.64.0.9"}
     assert not controller.called(MINT)
     assert not host.called("tailscale up")
+    assert not host.called("systemctl stop")
 
 
 def test_a_new_host_gets_one_tagged_key_by_standard_input_only() -> None:
@@ -66,6 +68,31 @@ def test_a_new_host_gets_one_tagged_key_by_standard_input_only() -> None:
     assert host.inputs[up] == f"{KEY}\n"
     assert not [call for call in host.calls + controller.calls if KEY in call]
     assert not controller.called("headscale preauthkeys expire")
+
+
+def test_a_controller_that_has_lost_its_database_gets_a_running_host_again() -> None:
+    given = context()
+    state = [status(key="nodekey:1")]
+
+    def up(_given: str) -> str:
+        state[0] = status(key="nodekey:2")
+        return ""
+
+    host = installed(
+        given,
+        "w1",
+        ACTIVE | {"tailscale status": lambda _given: state[0], "tailscale up": up},
+    )
+    raised = given.settings.hosts["primer"].model_copy(update={"install_generation": 2})
+    hosts = {**given.settings.hosts, "primer": raised}
+    given = replace(given, settings=given.settings.model_copy(update={"hosts": hosts}))
+    controller = installed(given, "primer", CONTROLLER | {"headscale nodes list": listed()})
+    assert play(lambda: join.join(given, "w1"), host, controller) == {"node": "w1", "mesh": "100.64.0.9"}
+    assert controller.called(f"{MINT} --tags tag:agent")
+    # Under its old node key its peers would go on routing to its old address.
+    steps = ("systemctl stop tailscaled", "rm -f /var/lib/tailscale/tailscaled.state", "tailscale up")
+    found = [next(at for at, call in enumerate(host.calls) if call.startswith(step)) for step in steps]
+    assert found == sorted(found)
 
 
 def test_what_an_earlier_install_left_goes_before_the_join() -> None:

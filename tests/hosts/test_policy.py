@@ -35,6 +35,19 @@ def test_an_equal_policy_is_not_sent_again() -> None:
     assert not primer.called("headscale policy set")
 
 
+def test_the_services_that_a_destroy_has_stopped_start_with_the_controller_first() -> None:
+    given = context()
+    held = json.dumps(mesh_policy.policy(given.settings))
+    stopped: Script = {"systemctl is-active": (3, "inactive\n"), "systemctl start": "", "rm -f": ""}
+    primer = installed(given, "primer", BASE | stopped | {"headscale policy get": held})
+    play(lambda: policy.policy(given), primer)
+    assert [call for call in primer.calls if call.startswith(("rm", "systemctl start"))] == [
+        line
+        for unit in ("headscale", "tailscaled", "k3s")
+        for line in ("rm -f /var/lib/keystone/removed", f"systemctl start {unit}")
+    ]
+
+
 def test_a_refused_policy_says_what_the_controller_said() -> None:
     given = context()
     refused: Script = {"headscale policy get": "{}", "headscale policy set": (1, "Error: unknown tag")}

@@ -149,13 +149,14 @@ def test_an_agent_of_kubeadm_has_no_member_to_remove() -> None:
     assert not any("etcdctl" in call for call in controller.calls)
 
 
-def test_a_destroy_drains_nothing() -> None:
+def test_a_host_of_the_stack_file_loses_only_what_a_join_brings_back() -> None:
     given, removed = context(), gone("w1", address=NETWORK.at(31))
-    controller = installed(given, "primer", CONTROLLER)
-    take(given, removed, controller, machine(given, removed))
-    assert not controller.called("kubectl drain")
-    assert controller.called("kubectl delete node w1")
+    controller, host = installed(given, "primer", CONTROLLER), machine(given, removed)
+    take(given, removed, controller, host)
     assert controller.called("headscale nodes delete --identifier 8")
+    assert host.called("systemctl stop k3s")
+    # The same command runs for a destroy and before a replaced join: pods, node and etcd member are not its to take.
+    assert not controller.called("kubectl")
 
 
 def test_a_destroy_goes_on_when_the_primer_is_gone(capsys: pytest.CaptureFixture[str]) -> None:

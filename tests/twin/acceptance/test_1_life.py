@@ -210,6 +210,34 @@ def test_a_person_with_a_rule_switches_the_meshs_own_ssh_on(site: Checkout):
     assert json.loads(site.on("w1", "tailscale", "debug", "prefs"))["RunSSH"] is True
 
 
+def test_a_controller_without_its_database_gets_every_host_back(site: Checkout):
+    database = site.machine("primer") / "root/var/lib/headscale"
+    site.on("primer", "systemctl", "stop", "headscale")
+    for path in database.glob("db.sqlite*"):
+        path.unlink()
+    site.on("primer", "systemctl", "start", "headscale")
+    assert site.mesh_nodes() == set()
+    # Another order than the first time, so that hosts get addresses which were others'.
+    for words in (("policy", "primer"), *(("join", name) for name in sorted(site.hosts(), reverse=True))):
+        done = site.hosts_command(*words)
+        assert done.ok, done.text
+    assert site.mesh_nodes() == set(site.hosts())
+    verified(site)
+
+
+def test_a_replaced_join_keeps_the_node_and_ends_in_the_mesh(site: Checkout):
+    def node() -> str:
+        return json.loads(site.on("primer", "kubectl", "get", "node", "w1", "--output", "json"))["metadata"]["uid"]
+
+    before, resources = node(), site.resources()
+    replace = ("--replace", "**::join-w1", "--replace", "**::policy-mesh")
+    site.must("pulumi", "up", "--yes", "--skip-preview", "--suppress-outputs", *replace, limit=300)
+    assert node() == before
+    assert site.mesh_nodes() == set(site.hosts())
+    assert set(changed(resources, site.resources())) <= {"Command join-w1", "Command policy-mesh"}
+    verified(site)
+
+
 def test_a_stopped_twin_fails_a_preview_with_one_message_and_keeps_the_state(site: Checkout):
     before = site.state()
     assert site.twin("stop").ok
