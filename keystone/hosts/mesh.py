@@ -20,13 +20,14 @@ class Daemon:
 
 @dataclass(frozen=True)
 class Node:
-    """One machine that the controller knows. `key` is the node key."""
+    """One machine that the controller knows: its node key, and the mesh key it joined by if that was for it alone."""
 
     number: int
     name: str
     key: str
     tags: tuple[str, ...]
     addresses: tuple[str, ...]
+    joined_by: int | None
 
 
 def parsed(machine: ssh.Machine, what: str, text: str) -> Any:
@@ -73,17 +74,22 @@ def _node(entry: dict[str, Any]) -> Node:
         *(field("forced_tags", "forcedTags") or []),
         *(field("valid_tags", "validTags") or []),
     ]
+    joined_by = field("pre_auth_key", "preAuthKey") or {}
     return Node(
         number=int(entry["id"]),
         name=str(field("given_name", "givenName") or entry.get("name")),
         key=str(field("node_key", "nodeKey") or ""),
         tags=tuple(tags),
         addresses=tuple(field("ip_addresses", "ipAddresses") or ()),
+        joined_by=None if not joined_by or joined_by.get("reusable") else int(joined_by["id"]),
     )
 
 
 async def delete_node(primer: ssh.Machine, node: Node) -> None:
+    """Deletes a node and the used mesh key that it leaves behind, which the controller would keep for ever."""
     await primer.run("headscale", "nodes", "delete", "--identifier", str(node.number), "--force")
+    if node.joined_by is not None:
+        await primer.run("headscale", "preauthkeys", "delete", "--id", str(node.joined_by), "--force")
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,12 @@ from keystone.hosts.context import Context
 from keystone.hosts.remove import Removed
 from tests.hosts.machines import NETWORK, Fake, Script, context, installed, play
 
-NODE = {"id": 7, "given_name": "old", "node_key": "nodekey:1", "tags": ["tag:agent"]}
-OTHER = NODE | {"id": 8, "given_name": "w1"}
+NODE = {"id": 7, "given_name": "old", "node_key": "nodekey:1", "tags": ["tag:agent"], "pre_auth_key": {"id": 17}}
+OTHER = NODE | {"id": 8, "given_name": "w1", "pre_auth_key": {"id": 18}}
 CONTROLLER: Script = {
     "headscale nodes list": json.dumps([NODE, OTHER]),
     "headscale nodes delete": "",
+    "headscale preauthkeys delete": "",
     "kubectl": "",
     "kubectl get node old --output name": "node/old\n",
 }
@@ -48,6 +49,24 @@ def test_a_removed_worker_is_drained_and_leaves_node_password_and_mesh() -> None
     assert found == sorted(found)
     assert not controller.called("headscale nodes delete --identifier 8")
     assert not controller.called("kubectl annotate")
+
+
+def test_the_mesh_key_of_a_removed_worker_goes_with_its_node() -> None:
+    given = context()
+    controller = installed(given, "primer", CONTROLLER)
+    take(given, gone(), controller, machine(given, gone()))
+    steps = ("headscale nodes delete --identifier 7", "headscale preauthkeys delete --id 17 --force")
+    assert order(controller, *steps) == sorted(order(controller, *steps))
+    assert not controller.called("headscale preauthkeys delete --id 18")
+
+
+def test_a_mesh_key_that_others_use_stays() -> None:
+    given = context()
+    shared = NODE | {"pre_auth_key": {"id": 17, "reusable": True}}
+    controller = installed(given, "primer", CONTROLLER | {"headscale nodes list": json.dumps([shared])})
+    take(given, gone(), controller)
+    assert controller.called("headscale nodes delete --identifier 7")
+    assert not controller.called("headscale preauthkeys")
 
 
 def test_its_services_stop_after_the_drain_and_log_out_of_the_mesh() -> None:

@@ -103,6 +103,8 @@ def test_removing_a_worker_takes_its_own_things_and_nothing_else(site: Checkout)
     assert "w2.node-password" not in secrets
     keys = json.loads(site.on("primer", "headscale", "preauthkeys", "list", "-o", "json"))
     assert all(key["used"] and not key.get("reusable") for key in keys)
+    listed = json.loads(site.on("primer", "headscale", "nodes", "list", "-o", "json"))
+    assert {key["id"] for key in keys} == {node["pre_auth_key"]["id"] for node in listed}
 
 
 def test_a_removed_machine_stays_out_when_it_reboots(site: Checkout):
