@@ -20,13 +20,13 @@ from keystone.errors import KeystoneError
 
 PROJECT = Path(__file__).resolve().parents[1]
 PROGRAM = '''
-"""Resources that take the seconds that their file says, and fail where it says so."""
+"""Resources that take the seconds that their file says, and fail where it says so; `kept` ones are protected."""
 import json
 import time
 from pathlib import Path
 
 import pulumi
-from pulumi.dynamic import CreateResult, Resource, ResourceProvider
+from pulumi.dynamic import CreateResult, DiffResult, Resource, ResourceProvider
 
 
 class Sleeper(ResourceProvider):
@@ -36,10 +36,15 @@ class Sleeper(ResourceProvider):
             raise Exception(props["problem"])
         return CreateResult("id", props)
 
+    def diff(self, _id, olds, news):
+        changed = olds["seconds"] != news["seconds"]
+        return DiffResult(changes=changed, replaces=["seconds"] if changed else [])
+
 
 class Sleep(Resource):
     def __init__(self, name, seconds, problem):
-        super().__init__(Sleeper(), name, {"seconds": seconds, "problem": problem})
+        kept = pulumi.ResourceOptions(protect=name.startswith("kept"))
+        super().__init__(Sleeper(), name, {"seconds": seconds, "problem": problem}, kept)
 
 
 for name, (seconds, problem) in json.loads(Path("resources.json").read_text()).items():
@@ -163,6 +168,31 @@ def test_a_failed_resource_comes_last_with_its_whole_message(project: Project) -
     assert lines[2].endswith("it broke")
     assert lines[-1].endswith("long END")
     assert f"- a{' ' * 27} {TYPE:<40} deleted" in project.run("destroy")
+
+
+@pytest.mark.parametrize(
+    ("verb", "wanted", "freed"),
+    [
+        ("preview", {}, "1 would be deleted"),
+        ("destroy", {}, "1 deleted"),
+        ("up", {"kept-disk": (0.1, "")}, "1 created anew, 1 old one deleted"),
+    ],
+)
+def test_a_protected_resource_stays_and_the_command_that_frees_it_is_named(
+    project: Project, verb: str, wanted: dict[str, tuple[float, str]], freed: str
+) -> None:
+    project.resources(**{"kept-disk": (0, "")})
+    project.run("up")
+    project.resources(**wanted)
+    with pytest.raises(KeystoneError) as caught:
+        project.run(verb)
+    urn = f"urn:pulumi:dev::probe::{TYPE}::kept-disk"
+    assert str(caught.value).splitlines()[1:] == [
+        f"kept-disk ({TYPE}):",
+        f"  it is protected. If it may go: `pulumi state unprotect '{urn}' --stack dev`, then try again.",
+    ]
+    process.quick(["state", "unprotect", urn, "--stack", "dev", "--yes"], project.folder)
+    assert freed in project.run(verb)
 
 
 def test_destroy_of_a_stack_that_was_never_made_does_nothing(project: Project) -> None:

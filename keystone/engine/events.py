@@ -32,11 +32,20 @@ SILENT = ("same", "replace")
 HEARTBEAT_SECONDS = 30
 # A command's line that asks a person to do something begins so, and is always shown.
 NOTE = "note: "
+PROTECTED = ("\nbecause it is protected", "\nas it is currently marked for protection")
 
 
 def name_of(urn: str) -> str:
     """The name at the end of a URN."""
     return urn.rsplit("::", 1)[-1]
+
+
+def _cured(urn: str, text: str) -> str:
+    """An error as it is told. The engine's advice on a protected resource is to change the program."""
+    if not any(words in text for words in PROTECTED):
+        return text
+    stack = urn.removeprefix("urn:pulumi:").partition("::")[0]
+    return f"it is protected. If it may go: `pulumi state unprotect '{urn}' --stack {stack}`, then try again."
 
 
 def _log_command(urn: str) -> str:
@@ -212,7 +221,7 @@ class Reporter:
                 continue
             if urn:
                 lines.append(f"{name_of(urn)} ({urn.split('::')[2].rsplit('$', 1)[-1]}):")
-            lines += [f"  {one}" if urn else one for text in kept for one in text.splitlines()]
+            lines += [f"  {one}" if urn else one for text in kept for one in _cured(urn, text).splitlines()]
             # A release tells why it fails while the engine waits; in the end the engine knows only that it waited.
             if urn in self.warnings:
                 lines.append(f"  last it said: {self.warnings[urn]}")
