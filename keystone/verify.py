@@ -29,6 +29,7 @@ PING_SECONDS = 20.0
 QUERY_SECONDS = 20.0
 # A refused port answers nothing at all: so long silence, on a mesh that pings in milliseconds, is a refusal.
 SILENCE_SECONDS = 4.0
+CONTROL_SECONDS = 20.0
 # Pods of the plugin come back some time after their machine.
 PLUGIN_SECONDS = 90.0
 PLUGIN_PAUSE = 2.0
@@ -184,15 +185,42 @@ class Verification:
                 found.append((source, target, closed[0]))
         return found
 
-    async def _refused(self, source: str, target: str, port: str) -> str:
-        number = port.removeprefix("tcp:")
+    def _opened(self, source: str) -> tuple[str, str] | None:
+        """A server whose API a rule opens to this host, and the port; another server than itself if there is one."""
+        [port] = self.settings.ports("api")
+        tag = self.settings.tag_of(source)
+        found = [
+            server
+            for server in sorted(self.settings.servers, key=lambda name: (name == source, name))
+            if mesh_policy.allows(self.settings, tag, self.settings.tag_of(server), port)
+        ]
+        return (found[0], port) if found else None
+
+    async def _knock(self, source: str, target: str, port: str, limit: float) -> ssh.Result | None:
+        """Connects and asks for a page, which even a TLS server answers; None when all is silent."""
+        argv = ("tailscale", "nc", target, port.removeprefix("tcp:"))
         try:
-            async with asyncio.timeout(SILENCE_SECONDS):
-                said = await self.machines[source].run("tailscale", "nc", target, number, check=False)
+            async with asyncio.timeout(limit):
+                return await self.machines[source].run(*argv, stdin="GET / HTTP/1.0\r\n\r\n", check=False)
         except TimeoutError:
-            return f"no answer in {SILENCE_SECONDS:g} s"
-        # Even a refusal by the far end means that the packet went through.
-        raise _Failed(f"the mesh let it through (status {said.status}: {ssh.last_line(said.stderr)})")
+            return None
+
+    async def _refused(self, source: str, target: str, port: str) -> str:
+        said = await self._knock(source, target, port, SILENCE_SECONDS)
+        if said is not None:
+            # Even a refusal by the far end means that the packet went through.
+            raise _Failed(f"the mesh let it through (status {said.status}: {ssh.last_line(said.stderr)})")
+        silence = f"no answer in {SILENCE_SECONDS:g} s"
+        opened = self._opened(source)
+        if opened is None:
+            self.report.not_run.append(f"an open port as control of {source} -> {target} {port}: no rule opens the API")
+            return silence
+        # A client that hangs is as silent as a refusal: it has to get through where it may.
+        control = await self._knock(source, *opened, CONTROL_SECONDS)
+        if control is None or control.status != 0:
+            seen = "silent" if control is None else ssh.last_line(control.stderr)
+            raise _Failed(f"{silence}, and {' '.join(opened)}, which a rule opens, fails too: {seen}")
+        return f"{silence}; {' '.join(opened)} answers"
 
     async def _policy(self) -> str:
         controller = self.machines[self.primer]

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +38,14 @@ PLUGIN = {
 NODES = [node("primer", "primer"), node("w1", "agent"), node("w2", "agent")]
 
 
+@dataclass
 class Silent(Fake):
-    """A machine whose `tailscale nc` never ends: the mesh drops what it refuses."""
+    """A machine whose `tailscale nc` ends where a rule opens the API alone: the mesh drops what it refuses."""
+
+    hangs: bool = False
 
     async def _handle(self, process: Any) -> None:
-        if "tailscale nc" in (process.command or ""):
+        if "tailscale nc" in (process.command or "") and (self.hangs or "6443" not in process.command):
             await asyncio.sleep(20)
         await super()._handle(process)
 
@@ -52,6 +55,7 @@ def good(given: Context, name: str) -> Fake:
     status = {"BackendState": "Running", "Self": {"PublicKey": "k", "Tags": [tag], "TailscaleIPs": [ADDRESSES[name]]}}
     script: Script = {
         "tailscale status": json.dumps(status),
+        "tailscale nc primer 6443": "HTTP/1.0 400 Bad Request\n",
         "tailscale ping": "pong from w (100.64.0.9) via 127.0.0.1:1 in 1ms\n",
         "kubectl": "ok",
         "kubectl get nodes": json.dumps({"items": NODES}),
@@ -79,6 +83,7 @@ def checked(change: Callable[[dict[str, Fake]], None] = lambda _fakes: None) -> 
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verify, "SILENCE_SECONDS", 0.4)
+    monkeypatch.setattr(verify, "CONTROL_SECONDS", 1.0)
     monkeypatch.setattr(verify, "PLUGIN_SECONDS", 0.4)
     monkeypatch.setattr(verify, "PLUGIN_PAUSE", 0.1)
 
@@ -245,6 +250,33 @@ def test_a_port_that_must_be_closed_and_answers_fails_even_by_refusing(
         ("mesh refuses", f"{pair} tcp:2222") for pair in ("primer -> w1", "w1 -> w2", "w2 -> primer")
     ]
     assert all("the mesh let it through" in detail for _, _, detail in found)
+
+
+def test_a_client_that_is_silent_where_it_may_get_through_proves_no_refusal() -> None:
+    def hang(fakes: dict[str, Fake]) -> None:
+        assert isinstance(fakes["w1"], Silent)
+        fakes["w1"].hangs = True
+
+    [(group, name, detail)] = failed(checked(hang))
+    assert (group, name) == ("mesh refuses", "w1 -> w2 tcp:2222")
+    assert detail == "no answer in 0.4 s, and primer tcp:6443, which a rule opens, fails too: silent"
+
+
+def test_an_open_port_that_fails_says_how() -> None:
+    report = checked(lambda fakes: fakes["w1"].script.update({"tailscale nc primer 6443": (1, "dial failed")}))
+    [(_, name, detail)] = failed(report)
+    assert name == "w1 -> w2 tcp:2222"
+    assert detail.endswith("which a rule opens, fails too: dial failed")
+
+
+def test_a_host_that_may_reach_no_api_has_no_control_and_the_report_says_so() -> None:
+    given = context()
+    rules = {name: rule for name, rule in given.settings.mesh.rules.items() if name != "nodes-api"}
+    network = given.settings.mesh.model_copy(update={"rules": rules})
+    given = replace(given, settings=given.settings.model_copy(update={"mesh": network}))
+    fakes = [good(given, name) for name in ADDRESSES]
+    report = play(lambda: verify.verify(given), *fakes)
+    assert "an open port as control of w1 -> w2 tcp:2222: no rule opens the API" in report.not_run
 
 
 def test_the_closed_port_is_one_that_no_rule_opens() -> None:
