@@ -14,7 +14,7 @@ from keystone.settings import Settings
 
 MAX_POLICY = 6144
 """Characters that IAM takes in one policy."""
-LEFTOVER_SIDS = ("RemoveOurs", "RemoveOfKubernetes", "RemoveOfDrivers")
+LEFTOVER_SIDS = ("RemoveOurs", "RemoveOfKubernetes", "RemoveOfDrivers", "RemoveOfBalancers")
 """One statement for each tag by which a thing is known: conditions of one statement must all hold."""
 READING = ("Get", "List", "Describe")
 SERVES: Mapping[str, tuple[str, ...]] = {
@@ -256,6 +256,8 @@ def _leftovers(settings: Settings) -> list[Statement]:
     """What a destroy looks for and removes: things that others made for the cluster (keystone/aws/leftovers.py)."""
     remove = (
         "ec2:DeleteNetworkInterface",
+        "ec2:DeleteSecurityGroup",
+        "ec2:RevokeSecurityGroup*",
         "ec2:TerminateInstances",
         "elasticloadbalancing:DeleteLoadBalancer",
         "elasticloadbalancing:DeleteTargetGroup",
@@ -266,6 +268,7 @@ def _leftovers(settings: Settings) -> list[Statement]:
             actions=(
                 "ec2:DescribeInstances",
                 "ec2:DescribeNetworkInterfaces",
+                "ec2:DescribeSecurityGroups",
                 "ec2:DescribeSnapshots",
                 "ec2:DescribeVolumes",
                 "elasticloadbalancing:Describe*",

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from keystone.aws import leftovers as module
 from keystone.aws.leftovers import Leftovers
 from keystone.errors import KeystoneError
 from keystone.settings import Settings
@@ -14,6 +15,8 @@ from twin.clouds.aws import ACCESS_KEY, SECRET_KEY
 
 OWNED = {"Key": "kubernetes.io/cluster/site", "Value": "owned"}
 ELSEWHERE = {"Key": "kubernetes.io/cluster/other", "Value": "owned"}
+BALANCED = {"Key": "elbv2.k8s.aws/cluster", "Value": "site"}
+BALANCED_ELSEWHERE = {"Key": "elbv2.k8s.aws/cluster", "Value": "other"}
 
 
 @pytest.fixture
@@ -46,24 +49,40 @@ def make(cloud: AwsCloud, tag: dict[str, str]) -> dict[str, str]:
     interface = ec2.create_network_interface(
         SubnetId=subnets[0]["SubnetId"], TagSpecifications=tagged("network-interface")
     )["NetworkInterface"]
+    name = f"lb-{tag['Key'][-4:]}-{tag['Value']}"
+    group = ec2.create_security_group(
+        GroupName=name, Description="x", VpcId=subnets[0]["VpcId"], TagSpecifications=tagged("security-group")
+    )["GroupId"]
     [balancer] = balancing.create_load_balancer(
-        Name=f"lb-{tag['Key'][-4:]}", Subnets=[one["SubnetId"] for one in subnets[:2]], Tags=[tag]
+        Name=name, Subnets=[one["SubnetId"] for one in subnets[:2]], SecurityGroups=[group], Tags=[tag]
     )["LoadBalancers"]
+    classic = cloud.client("elb")
+    classic.create_load_balancer(
+        LoadBalancerName=name,
+        AvailabilityZones=["eu-central-1a"],
+        Listeners=[{"Protocol": "tcp", "LoadBalancerPort": 80, "InstancePort": 80}],
+        Tags=[tag],
+    )
     [target] = balancing.create_target_group(
-        Name=f"tg-{tag['Key'][-4:]}", Protocol="TCP", Port=80, VpcId=subnets[0]["VpcId"], Tags=[tag]
+        Name=name.replace("lb-", "tg-"), Protocol="TCP", Port=80, VpcId=subnets[0]["VpcId"], Tags=[tag]
     )["TargetGroups"]
     return {
         "instance": machine["InstanceId"],
         "volume": volume["VolumeId"],
         "snapshot": snapshot["SnapshotId"],
         "network interface": interface["NetworkInterfaceId"],
+        "security group": group,
+        "classic load balancer": name,
         "load balancer": balancer["LoadBalancerArn"],
         "target group": target["TargetGroupArn"],
     }
 
 
-def test_what_the_cluster_made_is_found_and_of_another_cluster_nothing(cloud: AwsCloud) -> None:
-    ours, theirs = make(cloud, OWNED), make(cloud, ELSEWHERE)
+@pytest.mark.parametrize(("own", "other"), [(OWNED, ELSEWHERE), (BALANCED, BALANCED_ELSEWHERE)])
+def test_what_the_cluster_made_is_found_and_of_another_cluster_nothing(
+    cloud: AwsCloud, own: dict[str, str], other: dict[str, str]
+) -> None:
+    ours, theirs = make(cloud, own), make(cloud, other)
     found = leftovers(cloud).find()
     assert {one.kind: one.identity for one in found} == ours
     assert not {one.identity for one in found} & set(theirs.values())
@@ -91,3 +110,40 @@ def test_a_refusal_is_one_line(cloud: AwsCloud) -> None:
     cloud.fail({"service": "ec2", "code": "UnauthorizedOperation", "message": "You may not.", "status": 403})
     with pytest.raises(KeystoneError, match=r"^AWS account \d+: leftovers: .*You may not.*Look in the account"):
         leftovers(cloud).find()
+
+
+def test_a_security_group_that_our_own_lets_in_goes_and_our_own_stays(cloud: AwsCloud) -> None:
+    theirs, ec2 = make(cloud, BALANCED)["security group"], cloud.client("ec2")
+    mark = [{"ResourceType": "security-group", "Tags": [{"Key": "keystone-cluster", "Value": "site"}]}]
+    ours = ec2.create_security_group(GroupName="site-pools", Description="x", TagSpecifications=mark)["GroupId"]
+    rule = {"IpProtocol": "tcp", "FromPort": 80, "ToPort": 80, "UserIdGroupPairs": [{"GroupId": theirs}]}
+    kept = {"IpProtocol": "tcp", "FromPort": 443, "ToPort": 443, "IpRanges": [{"CidrIp": "192.0.2.0/24"}]}
+    ec2.authorize_security_group_ingress(GroupId=ours, IpPermissions=[rule, kept])
+    given = leftovers(cloud)
+    given.sweep(given.find())
+    [left] = ec2.describe_security_groups(GroupIds=[ours])["SecurityGroups"]
+    assert [(one["FromPort"], one["IpRanges"]) for one in left["IpPermissions"]] == [(443, kept["IpRanges"])]
+    assert theirs not in [one["GroupId"] for one in ec2.describe_security_groups()["SecurityGroups"]]
+
+
+def test_a_security_group_that_a_balancer_still_holds_is_waited_for(
+    cloud: AwsCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RELEASE_POLL_SECONDS", 0.01)
+    make(cloud, BALANCED)
+    held = {"service": "ec2", "action": "DeleteSecurityGroup", "code": "DependencyViolation", "status": 400}
+    cloud.fail({**held, "times": 3})
+    given = leftovers(cloud)
+    given.sweep(given.find())
+    assert {one.kind for one in given.find()} == {"volume", "snapshot"}
+
+
+def test_a_security_group_that_stays_in_use_is_told(cloud: AwsCloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "RELEASE_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(module, "RELEASE_SECONDS", 0.1)
+    make(cloud, BALANCED)
+    held = {"service": "ec2", "action": "DeleteSecurityGroup", "code": "DependencyViolation", "status": 400}
+    cloud.fail({**held, "message": "resource has a dependent object"})
+    given = leftovers(cloud)
+    with pytest.raises(KeystoneError, match=r"is in use for 0 s .*dependent object.*Look at AWS what uses it"):
+        given.sweep(given.find())

@@ -159,9 +159,18 @@ def test_a_destroy_leaves_nothing_in_the_clouds_and_on_this_computer(cloud: Clou
     ec2.create_network_interface(
         SubnetId=subnet["SubnetId"], TagSpecifications=[{"ResourceType": "network-interface", "Tags": [tag]}]
     )
+    balanced = [{"Key": "elbv2.k8s.aws/cluster", "Value": "dev-cloud"}]
+    group = ec2.create_security_group(
+        GroupName="k8s-traffic-dev-cloud",
+        Description="of a load balancer",
+        VpcId=network,
+        TagSpecifications=[{"ResourceType": "security-group", "Tags": balanced}],
+    )["GroupId"]
+    subnets = [subnet["SubnetId"]]
+    cloud.aws("elbv2").create_load_balancer(Name="k8s-app", Subnets=subnets, SecurityGroups=[group], Tags=balanced)
     engine = cloud.keystone("destroy", limit=600)
     assert engine.ok, engine.text
-    assert engine.stdout.count("Removed at AWS, which the cluster had made by itself: ") == 2
+    assert engine.stdout.count("Removed at AWS, which the cluster had made by itself: ") == 4
     assert cloud.at_cloudflare() == []
     assert cloud.at_aws() == {}
     twin = cloud.twin("down", limit=180)
