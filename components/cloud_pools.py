@@ -50,7 +50,7 @@ class CloudPools(pulumi.ComponentResource):
             made = core.ConfigMap(
                 f"{self._name}-{cloud_pools.CONFIG}-{namespace}",
                 metadata=meta.ObjectMetaArgs(name=cloud_pools.CONFIG, namespace=where),
-                data={cloud_pools.CONFIG_KEY: gcp.identity()},
+                data=gcp.files(self._args.settings),
                 opts=pulumi.ResourceOptions(parent=self),
             )
             found[namespace] = pulumi.Output.all(where, made.id).apply(lambda both: both[0])

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 import versions
-from keystone.charts.aws import AUTOSCALER_IMAGE, CONTAINER, ON_HOSTS, POD, waits_for
+from keystone.charts.cloud_autoscaler import MOUNTS, NAMESPACE, TOKEN, autoscaler, token
 from keystone.charts.objects import Thing
 from keystone.charts.operators import CROSSPLANE, REGISTRY, package, runtime
 from keystone.charts.release import Release
@@ -18,11 +18,8 @@ from keystone.pools import Pool, pools, user_data
 from keystone.settings import Settings
 from keystone.settings.clouds import Azure, Clouds, Gcp, Hetzner
 
-NAMESPACE = "cloud-nodes"
-TOKEN_FOLDER = "/var/run/secrets/keystone/cloud"
-TOKEN = f"{TOKEN_FOLDER}/token"
-TOKEN_SECONDS = 3600
-CONFIG, CONFIG_KEY, CONFIG_FOLDER = "gcp-identity", "credentials.json", "/etc/keystone/gcp"
+CONFIG, CONFIG_FOLDER = "gcp-identity", "/etc/keystone/gcp"
+CONFIG_KEY, PLACE_KEY = "credentials.json", "cloud.conf"
 AZURE_AUDIENCE = "api://AzureADTokenExchange"
 WAITS = "wait"
 """In the place of a store of secrets: the machine has none, and waits until somebody lets it in."""
@@ -77,50 +74,6 @@ def things(settings: Settings) -> Iterator[Thing]:
             yield from renderer.things(settings, pool)
 
 
-def autoscaler_name(cloud: str) -> str:
-    """The release and the service account of a cloud's autoscaler."""
-    return f"cluster-autoscaler-{cloud}"
-
-
-def _autoscaler(settings: Settings, cloud: str, values: Mapping[str, Any]) -> Release:
-    name = autoscaler_name(cloud)
-    return Release(
-        name=name,
-        chart="cluster-autoscaler",
-        repository="https://kubernetes.github.io/autoscaler",
-        version=versions.CLUSTER_AUTOSCALER_CHART,
-        namespace=NAMESPACE,
-        values={
-            "fullnameOverride": name,
-            "cloudProvider": {"gcp": "gce"}.get(cloud, cloud),
-            "image": {"tag": AUTOSCALER_IMAGE},
-            "rbac": {"create": True, "serviceAccount": {"create": True, "name": name}},
-            "extraArgs": {
-                "expander": "least-waste",
-                "skip-nodes-with-system-pods": False,
-                # Several autoscalers in one cluster, each with its own pools.
-                "leader-elect-resource-name": name,
-                "status-config-map-name": f"{name}-status",
-                **waits_for(settings),
-            },
-            "affinity": ON_HOSTS,
-            "securityContext": POD,
-            "containerSecurityContext": CONTAINER,
-            **values,
-        },
-        openings=("api", "internet"),
-    )
-
-
-def _token(audience: str) -> list[dict[str, Any]]:
-    """A volume with a token of the pod's service account."""
-    source = {"audience": audience, "expirationSeconds": TOKEN_SECONDS, "path": "token"}
-    return [{"name": "identity", "projected": {"sources": [{"serviceAccountToken": source}]}}]
-
-
-MOUNTS = [{"name": "identity", "mountPath": TOKEN_FOLDER, "readOnly": True}]
-
-
 class HetznerRenderer:
     """The autoscaler itself makes the servers; a server finds what it is told in its user data."""
 
@@ -129,27 +82,28 @@ class HetznerRenderer:
 
     def releases(self, settings: Settings, pools: Mapping[str, Pool]) -> Iterator[Release]:
         nodes = {
-            name: {
+            group_name(settings, pool): {
+                "imagesForArch": {"amd64": pool.image},
                 "cloudInit": user_data(settings, pool, WAITS),
                 "labels": pool.node_labels,
                 "taints": [{"key": one.key, "value": one.value, "effect": one.effect} for one in pool.taints],
             }
-            for name, pool in pools.items()
+            for pool in pools.values()
         }
-        images = {pool.image for pool in pools.values()}
-        config = {"imagesForArch": {"amd64": sorted(images)[0]}, "nodeConfigs": nodes}
+        config = {"nodeConfigs": nodes}
         groups = [
             {
-                "name": name,
+                # Servers carry their group's name alone: two clusters of one project must not share one.
+                "name": group_name(settings, pool),
                 "instanceType": pool.machine_types[0],
                 "region": pool.zones[0],
                 "minSize": pool.min,
                 "maxSize": pool.max,
             }
-            for name, pool in pools.items()
+            for pool in pools.values()
         ]
         encoded = base64.b64encode(json.dumps(config, sort_keys=True).encode()).decode()
-        yield _autoscaler(
+        yield autoscaler(
             settings,
             "hetzner",
             {
@@ -165,7 +119,7 @@ class HetznerRenderer:
 
 
 class GcpRenderer:
-    """A template and a group per pool, by Crossplane; the autoscaler finds the group by its name."""
+    """A template and a group per pool, by Crossplane; the autoscaler is told its URL."""
 
     def __init__(self, choice: Gcp) -> None:
         self._choice = choice
@@ -191,20 +145,37 @@ class GcpRenderer:
             sort_keys=True,
         )
 
+    def files(self, settings: Settings) -> dict[str, str]:
+        """What programs read from CONFIG_FOLDER: how to prove themselves, and where they work.
+
+        Without a place, the autoscaler asks the machine that it runs on, which is none of GCP's.
+        """
+        zones = sorted(zone for pool in pools_of(settings, "gcp").values() for zone in pool.zones)
+        place = f"[Global]\nproject-id = {self._choice.project}\n" + "".join(f"local-zone = {it}\n" for it in zones[:1])
+        return {CONFIG_KEY: self.identity(), PLACE_KEY: place}
+
+    def _group_url(self, settings: Settings, pool: Pool) -> str:
+        [zone] = pool.zones
+        project = f"https://www.googleapis.com/compute/v1/projects/{self._choice.project}"
+        return f"{project}/zones/{zone}/instanceGroups/{group_name(settings, pool)}"
+
     def releases(self, settings: Settings, pools: Mapping[str, Pool]) -> Iterator[Release]:
-        prefixes = [
-            {"name": group_name(settings, pool), "minSize": pool.min, "maxSize": pool.max} for pool in pools.values()
+        groups = [
+            {"name": self._group_url(settings, pool), "minSize": pool.min, "maxSize": pool.max}
+            for pool in pools.values()
         ]
         config = [{"name": "config", "configMap": {"name": CONFIG}}]
-        yield _autoscaler(
+        yield autoscaler(
             settings,
             "gcp",
             {
-                "autoscalingGroupsnamePrefix": prefixes,
+                "autoscalingGroups": groups,
                 "extraEnv": {"GOOGLE_APPLICATION_CREDENTIALS": f"{CONFIG_FOLDER}/{CONFIG_KEY}"},
-                "extraVolumes": [*_token(self._audience()), *config],
+                "extraVolumes": [*token(self._audience()), *config],
                 "extraVolumeMounts": [*MOUNTS, {"name": "config", "mountPath": CONFIG_FOLDER, "readOnly": True}],
             },
+            # The chart has a value for this path, which it reads for other clouds alone.
+            **{"cloud-config": f"{CONFIG_FOLDER}/{PLACE_KEY}"},
         )
 
     def provider(self) -> Iterator[Thing]:
@@ -214,7 +185,7 @@ class GcpRenderer:
             name, [f"{plural}.compute.gcp.m.upbound.io" for plural in ("instancetemplates", "instancegroupmanagers")]
         )
         mounts = [*MOUNTS, {"name": "config", "mountPath": CONFIG_FOLDER, "readOnly": True}]
-        volumes = [*_token(self._audience()), {"name": "config", "configMap": {"name": CONFIG}}]
+        volumes = [*token(self._audience()), {"name": "config", "configMap": {"name": CONFIG}}]
         pod = {"containers": [{"volumeMounts": mounts}], "volumes": volumes}
         yield runtime(name, {"metadata": {"name": name}}, pod)
         yield package(name, f"{REGISTRY}/{name}:v{versions.CROSSPLANE_GCP}")
@@ -280,7 +251,7 @@ class AzureRenderer:
 
     def releases(self, settings: Settings, pools: Mapping[str, Pool]) -> Iterator[Release]:
         it = self._choice
-        yield _autoscaler(
+        yield autoscaler(
             settings,
             "azure",
             {
@@ -300,7 +271,7 @@ class AzureRenderer:
                     "AZURE_FEDERATED_TOKEN_FILE": TOKEN,
                     "AZURE_AUTHORITY_HOST": "https://login.microsoftonline.com/",
                 },
-                "extraVolumes": _token(AZURE_AUDIENCE),
+                "extraVolumes": token(AZURE_AUDIENCE),
                 "extraVolumeMounts": MOUNTS,
             },
         )
@@ -309,7 +280,7 @@ class AzureRenderer:
         """Crossplane's provider, with a token that Azure takes for the application."""
         it, name = self._choice, "provider-azure-compute"
         yield _active(name, ["linuxvirtualmachinescalesets.compute.azure.m.upbound.io"])
-        pod = {"containers": [{"volumeMounts": MOUNTS}], "volumes": _token(AZURE_AUDIENCE)}
+        pod = {"containers": [{"volumeMounts": MOUNTS}], "volumes": token(AZURE_AUDIENCE)}
         yield runtime(name, {"metadata": {"name": name}}, pod)
         yield package(name, f"{REGISTRY}/{name}:v{versions.CROSSPLANE_AZURE}")
         spec = {"clientID": it.client_id, "tenantID": it.tenant_id, "subscriptionID": it.subscription_id}

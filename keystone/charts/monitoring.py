@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from keystone import alerts
-from keystone.charts import aws, backup, ceph, cloud_pools, network, operators, storage
+from keystone.charts import aws, backup, ceph, cloud_autoscaler, network, operators, storage
 from keystone.charts.objects import Thing
 from keystone.charts.observability import (
     GRAFANA_SERVICE,
@@ -48,7 +48,7 @@ _MONITORED: Mapping[str, tuple[Mapping[str, str], str | int]] = {
     **{name: ({INSTANCE: name}, "http") for name in map(operators.ack_name, operators.ACK_VERSIONS)},
     **{
         name: ({INSTANCE: name}, AUTOSCALER_PORT)
-        for name in (aws.AUTOSCALER, *map(cloud_pools.autoscaler_name, ("azure", "gcp", "hetzner")))
+        for name in (aws.AUTOSCALER, *map(cloud_autoscaler.autoscaler_name, ("azure", "gcp", "hetzner")))
     },
 }
 # The port of the GitOps engine's controllers; nothing else is in its namespace.

@@ -97,12 +97,46 @@ def test_an_autoscaler_waits_for_machines_whose_network_is_not_there_yet(cni: st
     assert {name: args.get("startup-taint") for name, args in told.items()} == dict.fromkeys(told, taint)
 
 
-@pytest.mark.parametrize(("cloud", "key"), [("gcp", "autoscalingGroupsnamePrefix"), ("azure", "autoscalingGroups")])
-def test_an_autoscaler_knows_its_groups_and_their_bounds(cloud: str, key: str) -> None:
+@pytest.mark.parametrize(
+    ("cloud", "known"),
+    [
+        ("gcp", "https://www.googleapis.com/compute/v1/projects/home-cluster/zones/europe-west1-b/instanceGroups/"),
+        ("azure", ""),
+    ],
+)
+def test_an_autoscaler_knows_its_groups_and_their_bounds(cloud: str, known: str) -> None:
     settings = site(**{cloud: CLOUDS[cloud]})
-    [group] = release(settings, cloud).values[key]
+    [group] = release(settings, cloud).values["autoscalingGroups"]
     [thing] = [it for it in cloud_pools.things(settings) if it.kind != "InstanceTemplate"]
-    assert group == {"name": thing.name, "minSize": 1, "maxSize": 4}
+    assert group == {"name": f"{known}{thing.name}", "minSize": 1, "maxSize": 4}
+
+
+def test_at_hetzner_a_group_has_the_clusters_name_and_the_image_of_its_own_pool() -> None:
+    choice = CLOUDS["hetzner"]
+    other = {**POOL, "zones": ["fsn1"], "image": "keystone-2"}
+    settings = site(hetzner={**choice, "pools": {**choice["pools"], "batch": other}})
+    values = release(settings, "hetzner").values
+    assert {one["name"]: one["region"] for one in values["autoscalingGroups"]} == {
+        "site-hz": "nbg1",
+        "site-batch": "fsn1",
+    }
+    nodes = json.loads(base64.b64decode(values["extraEnv"]["HCLOUD_CLUSTER_CONFIG"]))["nodeConfigs"]
+    assert {name: node["imagesForArch"]["amd64"] for name, node in nodes.items()} == {
+        "site-hz": "keystone-1",
+        "site-batch": "keystone-2",
+    }
+
+
+def test_gcps_autoscaler_is_told_where_it_works_and_asks_no_machine() -> None:
+    settings = site(gcp=CLOUDS["gcp"])
+    values, renderer = release(settings, "gcp").values, cloud_pools.clouds(settings)["gcp"]
+    assert isinstance(renderer, cloud_pools.GcpRenderer)
+    [folder] = [it["mountPath"] for it in values["extraVolumeMounts"] if it["name"] == "config"]
+    held = {f"{folder}/{name}": text for name, text in renderer.files(settings).items()}
+    place = held[values["extraArgs"]["cloud-config"]]
+    assert place == "[Global]\nproject-id = home-cluster\nlocal-zone = europe-west1-b\n"
+    identity = json.loads(held[values["extraEnv"]["GOOGLE_APPLICATION_CREDENTIALS"]])
+    assert identity["type"] == "external_account"
 
 
 def test_no_cloud_but_hetzner_has_a_static_key() -> None:
@@ -134,7 +168,7 @@ def test_machines_are_told_in_the_words_of_the_image_and_hold_no_secret() -> Non
     settings = site(**CLOUDS)
     hetzner = release(settings, "hetzner").values["extraEnv"]["HCLOUD_CLUSTER_CONFIG"]
     texts = {
-        "hz": json.loads(base64.b64decode(hetzner))["nodeConfigs"]["hz"]["cloudInit"],
+        "hz": json.loads(base64.b64decode(hetzner))["nodeConfigs"]["site-hz"]["cloudInit"],
         "go": of(settings, "InstanceTemplate").spec["forProvider"]["metadata"]["user-data"],
         "az": base64.b64decode(of(settings, "LinuxVirtualMachineScaleSet").spec["forProvider"]["userData"]).decode(),
     }
