@@ -58,7 +58,7 @@ class AwsOperators(pulumi.ComponentResource):
             ChartReleaseArgs(
                 release=chosen,
                 gitops=self._args.settings.gitops,
-                namespace=self._args.namespaces.get(chosen.namespace, chosen.namespace),
+                namespace=self._args.namespaces[chosen.namespace],
                 values=values,
             ),
             # Pods get their role as they start.

@@ -61,7 +61,7 @@ def install(
 ) -> dict[str, pulumi.Resource]:
     """Releases in their order, named `chart-NAME`; what stands for each, with those of `after` that came before.
 
-    `namespaces` are the ones that we made; others (kube-system) are taken by their name. `protect` names releases.
+    `namespaces` are those of all charts. `protect` names releases.
     """
     ready = dict(after)
     for release in releases:
@@ -70,7 +70,7 @@ def install(
             ChartReleaseArgs(
                 release=release,
                 gitops=gitops,
-                namespace=namespaces.get(release.namespace, release.namespace),
+                namespace=namespaces[release.namespace],
                 protect=release.name in protect,
             ),
             opts=pulumi.ResourceOptions(
@@ -89,7 +89,11 @@ def _flux(component: ChartRelease, name: str, args: ChartReleaseArgs) -> pulumi.
         f"{name}-source",
         api_version="source.toolkit.fluxcd.io/v1",
         kind=kind,
-        metadata=meta.ObjectMetaArgs(name=release.name, namespace=gitops.namespace),
+        metadata=meta.ObjectMetaArgs(
+            name=release.name,
+            # Takes the chart's namespace first: what that waits for, the engine among it, must be there.
+            namespace=pulumi.Output.from_input(args.namespace).apply(lambda _: gitops.namespace),
+        ),
         spec=_oci_source(release) if release.oci else {"interval": "12h", "url": release.repository},
         opts=pulumi.ResourceOptions(parent=component),
     )

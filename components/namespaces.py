@@ -27,7 +27,7 @@ class NamespacesArgs:
 
 class Namespaces(pulumi.ComponentResource):
     names: Mapping[str, pulumi.Output[str]]
-    """Each namespace by its name; what uses one of these values waits for namespace and policy."""
+    """Each namespace of a chart by its name; what uses one of these values waits for namespace and policy."""
 
     def __init__(self, name: str, args: NamespacesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("keystone:components:Namespaces", name, None, opts)
@@ -47,6 +47,9 @@ class Namespaces(pulumi.ComponentResource):
                 # The namespace as its policy names it: whoever takes that comes after both.
                 found = pulumi.Output.from_input(vars(denied)["metadata"])["namespace"]
             self.names[key] = found
+        for key in sorted({r.namespace for r in args.releases.values()} - self.names.keys()):
+            # Not of our making; what goes there waits for the same.
+            self.names[key] = args.after.urn.apply(lambda _, name=key: name)
         self.register_outputs({})
 
 

@@ -108,7 +108,9 @@ def test_drivers_whose_roles_are_given_come_with_the_other_storage() -> None:
     assert storage.with_roles(given) == ("aws-efs-csi-driver",)
 
     def build() -> None:
-        StorageClasses("storage", StorageClassesArgs(settings=given, releases=charts.releases(given), namespaces={}))
+        found = charts.releases(given)
+        namespaces = {release.namespace: release.namespace for release in found.values()}
+        StorageClasses("storage", StorageClassesArgs(settings=given, releases=found, namespaces=namespaces))
 
     names = {one.name for one in run(build).resources if one.name.endswith("-release")}
     assert names == {"chart-aws-ebs-csi-driver-release", "chart-local-path-release"}

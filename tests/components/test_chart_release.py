@@ -129,7 +129,13 @@ def test_releases_come_after_what_they_need() -> None:
     base = Release(name="base", chart="base", repository="https://charts.test", version="1", namespace="there")
 
     def build() -> None:
-        install([base, RELEASE], Gitops(), {"there": "there"}, parent=Anything(), after={})
+        install(
+            [base, RELEASE],
+            Gitops(),
+            {"there": "there", RELEASE.namespace: RELEASE.namespace},
+            parent=Anything(),
+            after={},
+        )
 
     engine = run(build)
     assert (

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from pulumi_kubernetes.core.v1 import Namespace
 
+from components.chart_release import install
 from components.namespaces import Namespaces, NamespacesArgs
 from keystone import charts
 from keystone.settings import Settings
@@ -24,6 +25,11 @@ def spec(engine: Engine, namespace: str) -> Any:
     return engine.named(f"policy-{namespace}").inputs["spec"]
 
 
+EBS = {
+    "roleArn": "arn:aws:iam::123456789012:role/csi",
+    "kmsKeyArn": "arn:aws:kms:eu-central-1:123456789012:key/1",
+    "region": "eu-central-1",
+}
 FULL: dict[str, Any] = {"storage": CEPH, "platform": {"certManager": {}}}
 
 
@@ -33,6 +39,22 @@ def test_every_namespace_has_the_level_that_its_charts_need() -> None:
     }
     levels = {name: labels["pod-security.kubernetes.io/enforce"] for name, labels in made.items()}
     assert levels == {"cert-manager": "restricted", "rook-ceph": "privileged"}
+
+
+def test_a_chart_in_a_namespace_of_kubernetes_waits_for_the_same_as_all_others() -> None:
+    chosen = settings(storage={"ebs": EBS}, platform={"certManager": {}})
+    found = charts.releases(chosen)
+
+    def build() -> None:
+        names = Namespaces(
+            "namespaces", NamespacesArgs(settings=chosen, releases=found, after=Anything(), extra={})
+        ).names
+        install(found.values(), chosen.gitops, names, parent=Anything("parent"), after={})
+
+    engine = run(build)
+    for part in ("source", "release"):
+        assert "anything" in engine.named(f"chart-aws-ebs-csi-driver-{part}").dependencies
+        assert "policy-cert-manager" in engine.named(f"chart-cert-manager-{part}").dependencies
 
 
 @pytest.mark.parametrize(
