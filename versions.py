@@ -69,6 +69,7 @@ INGRESS_NGINX_CHART = "4.15.1"  # renovate: datasource=github-tags depName=kuber
 ISTIO_CHART = "1.30.3"  # renovate: datasource=github-releases depName=istio/istio
 KARPENTER_CHART = "1.14.1"  # renovate: datasource=docker depName=public.ecr.aws/karpenter/karpenter
 KUBE_PROMETHEUS_CHART = "88.5.3"  # renovate: datasource=helm depName=kube-prometheus-stack registryUrl=https://prometheus-community.github.io/helm-charts
+KUBELET_CSR_APPROVER_CHART = "1.2.14"  # renovate: datasource=helm depName=kubelet-csr-approver registryUrl=https://postfinance.github.io/kubelet-csr-approver
 LINKERD_CHART = "2026.8.3"  # renovate: datasource=helm depName=linkerd-crds registryUrl=https://helm.linkerd.io/edge
 LOCAL_PATH_CHART = "0.0.37"  # renovate: datasource=github-tags depName=containeroo/helm-charts
 LOKI_CHART = "18.11.0"  # renovate: datasource=docker depName=ghcr.io/grafana-community/helm-charts/loki

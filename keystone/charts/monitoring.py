@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from keystone import alerts
-from keystone.charts import aws, backup, ceph, cloud_autoscaler, network, operators, storage
+from keystone.charts import aws, backup, ceph, cloud_autoscaler, network, operators, platform, storage
 from keystone.charts.objects import Thing
 from keystone.charts.observability import (
     GRAFANA_SERVICE,
@@ -30,6 +30,7 @@ _MONITORED: Mapping[str, tuple[Mapping[str, str], str | int]] = {
     "ingress-nginx": ({NAME: "ingress-nginx"}, "metrics"),
     "istio-cni": ({NAME: "istio-cni"}, "metrics"),
     "istiod": ({"app": "istiod"}, "http-monitoring"),
+    platform.APPROVER: ({NAME: platform.APPROVER}, "metrics"),
     "longhorn": ({"app": "longhorn-manager"}, "manager"),
     "linkerd-cni": ({"k8s-app": "linkerd-cni"}, "repair-admin"),
     "linkerd-control-plane": ({"linkerd.io/control-plane-ns": "linkerd"}, "linkerd-admin"),

@@ -7,7 +7,7 @@ import versions
 from keystone.charts.release import Release
 from keystone.settings import CertManager, ExternalDns, Settings
 
-CERT_MANAGER, EXTERNAL_DNS = "cert-manager", "external-dns"
+CERT_MANAGER, EXTERNAL_DNS, APPROVER = "cert-manager", "external-dns", "kubelet-csr-approver"
 DNS_SECRET, DNS_SECRET_KEY = "dns-provider", "key"
 """Secret with the token or key that writes records."""
 # Answers of the local network's name servers may differ from what the world sees, and the world's must be proven.
@@ -16,6 +16,8 @@ RESOLVERS = "1.1.1.1:53,9.9.9.9:53"
 
 def releases(settings: Settings) -> Iterator[Release]:
     platform = settings.platform
+    if settings.cluster.distribution == "kubeadm":
+        yield kubelet_csr_approver(settings)
     if platform is None:
         return
     if platform.cert_manager:
@@ -85,6 +87,29 @@ def external_dns(choice: ExternalDns, settings: Settings) -> Release:
     )
 
 
+def kubelet_csr_approver(settings: Settings) -> Release:
+    """Approves the certificates that kubeadm's kubelets ask for; k3s makes those of its own kubelets by itself.
+
+    Without it nobody could read logs: the kubelets serve nothing until they have one.
+    """
+    return Release(
+        name=APPROVER,
+        chart="kubelet-csr-approver",
+        repository="https://postfinance.github.io/kubelet-csr-approver",
+        version=versions.KUBELET_CSR_APPROVER_CHART,
+        namespace="kube-system",
+        values={
+            # A node's name, which the certificate has to begin with, is one label: none speaks for a name with a dot.
+            "providerRegex": "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$",
+            "providerIpPrefixes": sorted(
+                {*(str(site.cidr) for site in settings.sites.values()), str(settings.mesh.prefix)}
+            ),
+            # Names of nodes stand in no zone that the cluster's DNS knows.
+            "bypassDnsResolution": True,
+        },
+    )
+
+
 def metrics_server() -> Release:
     return Release(
         name="metrics-server",
@@ -92,6 +117,7 @@ def metrics_server() -> Release:
         repository="https://kubernetes-sigs.github.io/metrics-server/",
         version=versions.METRICS_SERVER_CHART,
         namespace="kube-system",
+        needs=(APPROVER,),  # it trusts certificates of the cluster's authority alone
         values={"args": ["--kubelet-preferred-address-types=InternalIP"]},
         openings=("api", "nodes"),
     )

@@ -1,5 +1,6 @@
 """Promises of the catalogue: what the settings choose is what gets installed, in an order that works."""
 
+import re
 from typing import Any
 
 import pytest
@@ -55,6 +56,19 @@ def test_metrics_server_is_for_kubeadm_since_k3s_brings_its_own() -> None:
     base["cluster"]["distribution"] = "kubeadm"
     assert "metrics-server" in releases(parse({**base, "platform": {}}))
     assert "metrics-server" not in releases(settings(platform={}))
+
+
+def test_kubeadms_kubelets_get_certificates_of_the_cluster_with_and_without_a_platform() -> None:
+    base = document()
+    base["cluster"]["distribution"] = "kubeadm"
+    approver = releases(parse(base))["kubelet-csr-approver"]
+    assert approver.values["providerIpPrefixes"] == ["100.64.0.0/10", base["sites"]["home"]["cidr"]]
+    allowed = re.compile(approver.values["providerRegex"])
+    assert all(allowed.match(name) for name in base["hosts"])
+    assert not allowed.match("api.example.org")
+    assert not allowed.match("w1\napi.example.org")
+    assert releases(parse({**base, "platform": {}}))["metrics-server"].needs == ("kubelet-csr-approver",)
+    assert "kubelet-csr-approver" not in releases(settings(platform={}))
 
 
 def test_rook_comes_as_three_charts_in_their_order() -> None:

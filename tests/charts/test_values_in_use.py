@@ -84,7 +84,10 @@ STACKS: tuple[dict[str, Any], ...] = (
 
 def chosen() -> dict[str, list[Release]]:
     """The releases of all stacks by their chart."""
-    found: dict[str, list[Release]] = {"metrics-server": [platform.metrics_server()]}
+    found: dict[str, list[Release]] = {
+        "metrics-server": [platform.metrics_server()],
+        "kubelet-csr-approver": [platform.kubelet_csr_approver(settings(THREE))],
+    }
     for sections in STACKS:
         for topic in TOPICS:
             for release in topic.releases(settings(THREE, **sections)):

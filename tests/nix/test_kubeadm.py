@@ -48,6 +48,7 @@ def test_the_control_plane_has_our_ranges_names_and_policy(flake: Flake):
 def test_the_kubelet_rotates_its_certificate_and_shuts_down_in_order(flake: Flake):
     found = document(flake, "kubeadm-w1", "KubeletConfiguration")
     assert found["rotateCertificates"] is True
+    assert found["serverTLSBootstrap"] is True
     assert found["protectKernelDefaults"] is True
     assert found["cgroupDriver"] == "systemd"
     assert found["clusterDNS"] == ["10.43.0.10"]

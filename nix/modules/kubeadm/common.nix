@@ -174,6 +174,8 @@ in
             clusterDNS = [ cluster.clusterDns ];
             inherit (cluster) clusterDomain;
             rotateCertificates = true;
+            # Else each kubelet signs its own certificate, and nothing that reads its metrics can tell it from another.
+            serverTLSBootstrap = true;
             shutdownGracePeriod = "${toString k3s.shutdownSeconds}s";
             shutdownGracePeriodCriticalPods = "${toString (k3s.shutdownSeconds / 3)}s";
           }
