@@ -41,7 +41,10 @@ class MeshNetwork(pulumi.ComponentResource):
                 create=f"policy {primer}",
                 # Runs after every host has left: the end of the Primer's own services.
                 delete=f"stop {_address(args.settings, primer)}",
-                environment={"KEYSTONE_POLICY_HASH": _hash(args.settings)},
+                environment={
+                    "KEYSTONE_POLICY_HASH": _hash(args.settings),
+                    "KEYSTONE_MESH_USERS": " ".join(args.settings.mesh.users),
+                },
             ),
             pulumi.ResourceOptions(
                 parent=self,

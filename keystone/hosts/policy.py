@@ -1,17 +1,20 @@
-"""Gives the mesh policy to the controller; it has no other owner."""
+"""Gives people and policy of the mesh to the controller; the policy has no other owner.
+
+A person who left the stack file stays known there: their devices are a person's to remove.
+"""
 
 import json
 
 from keystone import mesh_policy
 from keystone.errors import KeystoneError
-from keystone.hosts import remove, ssh
+from keystone.hosts import mesh, remove, ssh
 from keystone.hosts.context import Context, host_lock, progress
 
 CONTROLLER_SECONDS = 120.0
 
 
 async def policy(context: Context) -> None:
-    """Sets the policy by standard input; nothing when the controller holds an equal one. Raises KeystoneError."""
+    """Makes the users that are missing; sets the policy by standard input unless it is held. Raises KeystoneError."""
     primer, _ = context.settings.primer
     wanted = mesh_policy.deployed(context.settings).decode()
     async with host_lock(context.stack, f"{primer}.policy"), context.dial(primer) as controller:
@@ -21,7 +24,12 @@ async def policy(context: Context) -> None:
         async def answers() -> ssh.Result | None:
             return await controller.run("headscale", "users", "list", "-o", "json")
 
-        await ssh.until("the mesh controller", answers, place=str(controller.target), limit=CONTROLLER_SECONDS)
+        place = str(controller.target)
+        users = await ssh.until("the mesh controller", answers, place=place, limit=CONTROLLER_SECONDS)
+        known = {user["name"] for user in mesh.parsed(controller, "headscale users list", users.stdout) or []}
+        for name in sorted(set(context.settings.mesh.users) - known):
+            await controller.run("headscale", "users", "create", name)
+            progress(primer, f"{name} may register devices in the mesh")
         held = await controller.run("headscale", "policy", "get", check=False)
         if held.status == 0 and _parsed(held.stdout) == json.loads(wanted):
             progress(primer, "the mesh policy is set already")

@@ -52,6 +52,13 @@ def _tag(value: str) -> str:
     return value
 
 
+def _person(value: str) -> str:
+    if len(value) < 2 or not value[0].isalpha():
+        raise Wrong(f"{value!r} is no name that Headscale takes", "Begin with a letter and write two at least")
+    return value
+
+
+Person = Annotated[UserName, AfterValidator(_person)]
 Ports = Annotated[StrictStr, AfterValidator(_ports)]
 Who = Annotated[StrictStr, AfterValidator(_alias)]
 
@@ -132,7 +139,7 @@ class Mesh(Model):
         default="private", description="where the controller's certificate comes from; private is a CA of this stack"
     )
     derp: Derp = Field(default=Derp(), description="the relay on the Primer: {regionId, publicMap}")
-    users: tuple[UserName, ...] = Field(default=(), description="people with devices in the mesh")
+    users: tuple[Person, ...] = Field(default=(), description="people with devices in the mesh")
     groups: Annotated[Mapping[Label, tuple[UserName, ...]], _added_to({ADMINS: ()})] = Field(
         default={ADMINS: ()}, description="groups of these people; members of admins reach the API and SSH"
     )

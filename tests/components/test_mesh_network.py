@@ -78,6 +78,14 @@ def test_a_primer_that_is_installed_anew_makes_every_host_look_for_its_place_in_
         assert "triggers" not in new.named(f"join-{name}").inputs
 
 
+def test_a_new_person_makes_the_policys_command_run_again(deploy: Deploy, site: Settings) -> None:
+    other = document()
+    other["mesh"]["users"] = ["ann"]
+    new = deploy(_build(parse(other))).named("policy-mesh").inputs["environment"]
+    assert new["KEYSTONE_MESH_USERS"] == "ann"
+    assert new != deploy(_build(site)).named("policy-mesh").inputs["environment"]
+
+
 def test_addresses_and_nodes_are_outputs_and_no_secrets(deploy: Deploy, site: Settings) -> None:
     seen: dict[str, Any] = {}
     deploy(_build(site, seen))

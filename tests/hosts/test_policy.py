@@ -3,6 +3,7 @@
 import base64
 import datetime
 import json
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -25,6 +26,18 @@ def test_the_policy_goes_in_by_standard_input() -> None:
     play(lambda: policy.policy(given), primer)
     assert json.loads(primer.inputs[SET]) == mesh_policy.policy(given.settings)
     assert "tests" not in json.loads(primer.inputs[SET])
+
+
+def test_people_of_the_stack_file_whom_the_controller_does_not_know_are_made_before_the_policy() -> None:
+    given = context()
+    people = given.settings.mesh.model_copy(update={"users": ("bob", "ann", "eve")})
+    given = replace(given, settings=given.settings.model_copy(update={"mesh": people}))
+    known = json.dumps([{"id": 1, "name": "bob"}, {"id": 2, "name": "left"}])
+    script: Script = {"headscale users list": known, "headscale users create": "", "headscale policy get": "{}"}
+    primer = installed(given, "primer", BASE | script)
+    play(lambda: policy.policy(given), primer)
+    changes = [call for call in primer.calls if call.startswith(("headscale users create", "headscale policy set"))]
+    assert changes == ["headscale users create ann", "headscale users create eve", SET]
 
 
 def test_an_equal_policy_is_not_sent_again() -> None:

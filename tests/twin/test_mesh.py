@@ -141,6 +141,50 @@ def test_a_machine_that_trusts_another_ca_does_not_get_in(runner: asyncio.Runner
     assert "stranger" not in runner.run(nodes(site))
 
 
+def test_a_persons_laptop_joins_by_the_link_that_it_is_given(runner: asyncio.Runner, site: Trial) -> None:
+    """docs/operations/laptop.md, by a daemon that has nothing of a host's."""
+    laptop = dataclasses.replace(
+        site.system("w1"), name="laptop", address=NETWORK.at(78), root=site.site.machines / "laptop"
+    )
+    laptop.root.mkdir()
+
+    async def scenario() -> None:
+        unit = services_for(laptop, site.site, site.supervisor)["tailscaled"]
+
+        async def said(*argv: str) -> str:
+            command, environment = unit.client([*argv])
+            _, output, _ = await site.supervisor.run(command, environment, limit=60)
+            return output.decode()
+
+        async def status() -> dict[str, Any]:
+            return json.loads(await said("status", "--json"))
+
+        async def asked() -> bool:
+            return bool((await status())["AuthURL"])
+
+        async def running() -> bool:
+            return (await status())["BackendState"] == "Running"
+
+        await unit.start()
+        login = asyncio.create_task(said("up", f"--login-server={CONTROLLER}", "--hostname=laptop", "--timeout=50s"))
+        try:
+            await until(asked)
+            link = (await status())["AuthURL"]
+            assert link.startswith(f"{CONTROLLER}/register/")
+            await site.must("primer", "headscale", "users", "create", "ann")
+            identity = link.rpartition("/")[2]
+            await site.must("primer", "headscale", "auth", "register", "--auth-id", identity, "--user", "ann")
+            await until(running)
+            node = (await nodes(site))["laptop"]
+            assert (node["user"]["name"], node.get("tags")) == ("ann", None)
+            await site.must("primer", "headscale", "nodes", "delete", "--identifier", str(node["id"]), "--force")
+        finally:
+            login.cancel()
+            await unit.stop()
+
+    runner.run(scenario())
+
+
 def test_kubectl_on_a_worker_reaches_the_api_over_the_mesh_by_the_primers_name(
     runner: asyncio.Runner, site: Trial
 ) -> None:

@@ -346,7 +346,7 @@ class Checkout:
 
     def mesh_nodes(self) -> set[str]:
         """The names in the mesh."""
-        listed = json.loads(self.on("primer", "headscale", "nodes", "list", "-o", "json"))
+        listed = json.loads(self.on("primer", "headscale", "nodes", "list", "-o", "json")) or []
         return {str(one["given_name"]) for one in listed}
 
     def until(self, what: str, holds: Callable[[], bool], limit: float = 150) -> None:

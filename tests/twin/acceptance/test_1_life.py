@@ -210,6 +210,8 @@ def test_a_person_with_a_rule_switches_the_meshs_own_ssh_on(site: Checkout):
     touched = changed(before, site.resources())
     assert set(touched) == {"Command policy-mesh", *(f"Command join-{name}" for name in site.hosts())}
     assert json.loads(site.on("w1", "tailscale", "debug", "prefs"))["RunSSH"] is True
+    people = json.loads(site.on("primer", "headscale", "users", "list", "-o", "json"))
+    assert [one["name"] for one in people] == ["ann"]
 
 
 def test_a_controller_without_its_database_gets_every_host_back(site: Checkout):
