@@ -12,6 +12,8 @@ from keystone import mesh_policy
 from keystone.settings import Settings
 
 JOIN_LIMIT = "20m"
+# More than the sum of the removal's own limits: data leaves its OSDs, then its pods go.
+LEAVE_LIMIT = "40m"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +72,7 @@ class MeshNetwork(pulumi.ComponentResource):
                 pulumi.ResourceOptions(
                     parent=self,
                     depends_on=[args.systems[host], policy],  # the first join finds the routes' approval in force
-                    custom_timeouts=pulumi.CustomTimeouts(create=JOIN_LIMIT, update=JOIN_LIMIT, delete=JOIN_LIMIT),
+                    custom_timeouts=pulumi.CustomTimeouts(create=JOIN_LIMIT, update=JOIN_LIMIT, delete=LEAVE_LIMIT),
                     additional_secret_outputs=["stdout", "stderr"],
                     delete_before_replace=True,  # the host leaves the mesh and joins again, it does not stay out
                 ),

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 
 from keystone.errors import KeystoneError
-from keystone.hosts import etcd, mesh, ssh
+from keystone.hosts import etcd, mesh, osds, ssh
 from keystone.hosts.context import Context, host_lock, note, progress
 
 DRAIN_SECONDS = 120
@@ -44,7 +44,7 @@ async def remove(context: Context, removed: Removed) -> None:
         if removed.name in context.settings.hosts or removed.role == "primer":
             await _suspend(context, removed)
             return
-        await leave(context, removed, drain=True, primer_may_be_gone=False)
+        await leave(context, removed, drain=True, primer_may_be_gone=False, purge=True)
         note(removed.name, "removed; it still holds its agent token: switch it off or reinstall it")
 
 
@@ -65,8 +65,12 @@ async def _unless_gone(removed: Removed) -> AsyncIterator[None]:
         progress(removed.name, f"the Primer is gone, nothing to unregister ({fault.problem})")
 
 
-async def leave(context: Context, removed: Removed, *, drain: bool, primer_may_be_gone: bool) -> None:
+async def leave(
+    context: Context, removed: Removed, *, drain: bool, primer_may_be_gone: bool, purge: bool = False
+) -> None:
     """Drain and etcd member on the Primer, services on the host, then node, node password and mesh node on the Primer.
+
+    `purge` takes its OSDs out of Ceph before all that; a host that is installed anew comes back with its disks.
 
     The services stop in between: a running kubelet or daemon would register again what was just deleted.
     """
@@ -74,16 +78,18 @@ async def leave(context: Context, removed: Removed, *, drain: bool, primer_may_b
     async with _unless_gone(removed) if primer_may_be_gone else nullcontext():
         if drain and removed.has_node:
             async with context.dial(primer) as controller:
-                await _empty(controller, removed, context.settings.cluster.distribution)
+                await _empty(controller, removed, context.settings.cluster.distribution, purge=purge)
         await stop(context, removed)
         async with context.dial(primer) as controller:
             await _forget(controller, removed)
 
 
-async def _empty(controller: ssh.Machine, removed: Removed, distribution: str) -> None:
+async def _empty(controller: ssh.Machine, removed: Removed, distribution: str, *, purge: bool) -> None:
     name = removed.name
     if not await _api(controller, name):
         return
+    if purge:
+        await osds.leave(controller, name)
     has_node = await _has_node(controller, name)
     if has_node:
         await _drain(controller, name)

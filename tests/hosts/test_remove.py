@@ -19,6 +19,7 @@ CONTROLLER: Script = {
     "headscale preauthkeys delete": "",
     "kubectl": "",
     "kubectl get node old --output name": "node/old\n",
+    "kubectl get deployments": json.dumps({"items": []}),
 }
 HOST: Script = {"systemctl stop": "", "tailscale logout": "", "install -D": ""}
 

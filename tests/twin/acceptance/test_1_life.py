@@ -3,6 +3,7 @@
 import json
 import re
 import signal
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -229,13 +230,17 @@ def test_a_controller_without_its_database_gets_every_host_back(site: Checkout):
     verified(site)
 
 
-def test_a_replaced_join_keeps_the_node_and_ends_in_the_mesh(site: Checkout):
+def test_a_replaced_join_keeps_the_node_and_ends_in_the_mesh(site: Checkout, tmp_path: Path):
     def node() -> str:
         return json.loads(site.on("primer", "kubectl", "get", "node", "w1", "--output", "json"))["metadata"]["uid"]
 
     before, resources = node(), site.resources()
     replace = ("--replace", "**::join-w1", "--replace", "**::policy-mesh")
-    site.must("pulumi", "up", "--yes", "--skip-preview", "--suppress-outputs", *replace, limit=300)
+    # Plain Pulumi leaves the kubeconfig of its provider behind.
+    plain = {**site.environment, "TMPDIR": str(tmp_path)}
+    up = ("pulumi", "up", "--yes", "--skip-preview", "--suppress-outputs")
+    done = site.run(*up, *replace, limit=300, environment=plain)
+    assert done.ok, done.text
     assert node() == before
     assert site.mesh_nodes() == set(site.hosts())
     assert set(changed(resources, site.resources())) <= {"Command join-w1", "Command policy-mesh"}
