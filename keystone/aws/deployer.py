@@ -115,27 +115,43 @@ def statements(settings: Settings) -> list[Statement]:
         ),
         Statement(
             sid="Providers",
-            actions=("iam:*OpenIDConnectProvider*",),
+            actions=(
+                "iam:AddClientID*",
+                "iam:CreateOpenID*",
+                "iam:DeleteOpenID*",
+                "iam:GetOpenID*",
+                "iam:ListOpenID*",
+                "iam:RemoveClientID*",
+                "iam:TagOpenID*",
+                "iam:UntagOpenID*",
+                "iam:UpdateOpenID*",
+            ),
             resources=(f"{root}:oidc-provider/{names.issuer_host(settings)}", f"{root}:oidc-provider/token.actions.*"),
             reason="AWS trusts the cluster's issuer, and GitHub's where pipelines are wanted",
         ),
         Statement(
             sid="Identities",
             actions=(
-                "iam:*InstanceProfile*",
+                "iam:AddRoleToInstanceProfile",
+                "iam:CreateInstanceProfile",
                 "iam:CreatePolicy*",
+                "iam:DeleteInstanceProfile",
                 "iam:DeletePolicy*",
                 "iam:DeleteRole",
                 "iam:DeleteRolePolicy",
+                "iam:GetInstanceProfile",
                 "iam:GetPolicy*",
                 "iam:GetRole*",
                 "iam:ListAttachedRolePolicies",
-                "iam:ListInstanceProfilesForRole",
+                "iam:ListInstanceProfile*",
                 "iam:ListPolicyVersions",
                 "iam:ListRole*",
                 "iam:PutRolePolicy",
+                "iam:RemoveRoleFromInstanceProfile",
+                "iam:TagInstanceProfile",
                 "iam:TagPolicy",
                 "iam:TagRole",
+                "iam:UntagInstanceProfile",
                 "iam:UpdateAssumeRolePolicy",
                 "iam:UpdateRole*",
             ),
@@ -339,7 +355,15 @@ def _pools(settings: Settings) -> list[Statement]:
         ),
         Statement(
             sid="Queues",
-            actions=("sqs:*Queue*",),
+            actions=(
+                "sqs:CreateQueue",
+                "sqs:DeleteQueue",
+                "sqs:GetQueue*",
+                "sqs:ListQueueTags",
+                "sqs:SetQueueAttributes",
+                "sqs:TagQueue",
+                "sqs:UntagQueue",
+            ),
             resources=(named.format(service="sqs", rest=f"keystone-{cluster}-*"),),
             reason="the queue with the news of leaving machines",
         ),
@@ -361,7 +385,7 @@ def _pools(settings: Settings) -> list[Statement]:
 
 
 def reading(granted: Iterable[Statement]) -> list[Statement]:
-    """The part of the statements that only looks."""
+    """The part of the statements that only looks. It decrypts nothing: no parameter's value is among it."""
     found = []
     for one in granted:
         looks = tuple(action for action in one.actions if action.partition(":")[2].startswith(READING))

@@ -70,6 +70,15 @@ def test_in_a_fresh_account_the_first_use_of_a_service_makes_its_role_and_no_oth
     assert granted(rights.boundary(settings)) == groups | databases | spot
 
 
+def test_what_only_looks_is_seen_by_the_names_of_its_actions() -> None:
+    everything = deployer.statements(site(hostedZoneId="Z123"))
+    verbless = {action for one in everything for action in one.actions if action.partition(":")[2].startswith("*")}
+    assert verbless == {"autoscaling:*"}, "its Describe calls stand for themselves; others would be lost to who looks"
+    looks = {action for one in deployer.reading(everything) for action in one.actions}
+    assert {"autoscaling:Describe*", "iam:GetInstanceProfile", "iam:GetOpenID*", "sqs:GetQueue*"} <= looks
+    assert not {action for action in looks if action.startswith("kms:Decrypt")}
+
+
 def test_without_pools_nobody_needs_rights_to_start_machines() -> None:
     actions = {action for one in deployer.statements(site(nodePools={})) for action in one.actions}
     assert not [one for one in actions if one.startswith(("ec2:Create", "ec2:Run", "autoscaling:", "sqs:", "events:"))]

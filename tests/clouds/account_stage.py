@@ -83,7 +83,7 @@ class AccountStage(Engine):
 
     def refresh(self, *words: str, timeout: float = RUN_SECONDS) -> Run:
         """Of what is at AWS; rendered YAML cannot be read again."""
-        return super().refresh("--target", "**$aws:**", *words, timeout=timeout)
+        return super().refresh("--exclude", "**kubernetes:**", *words, timeout=timeout)
 
     def texts(self) -> str:
         """Everything that runs have left behind: state, backups, history."""

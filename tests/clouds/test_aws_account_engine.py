@@ -1,7 +1,7 @@
 """The AWS account made by the real engine: up, nothing to do, changes in place, rotation, destroy, nothing left."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from keystone import issuer
-from keystone.aws import deployer, keys
+from keystone.aws import deployer, keys, pipelines
+from keystone.iam import Statement
 from keystone.identities import Identities
-from keystone.settings import Settings
+from keystone.preview_comment.run import UNREAD
 from tests.aws.sites import KARPENTER, POOL
 from tests.clouds.account_stage import AccountStage
 from tests.clouds.aws import REGION, AwsCloud, running
@@ -49,13 +50,13 @@ def group(cloud: AwsCloud, name: str = "site-spot") -> dict[str, Any]:
     return found
 
 
-def beyond_the_policy(cloud: AwsCloud, settings: Settings) -> set[str]:
-    """What was asked of AWS and the deployer's policy does not name.
+def beyond(requests: list[dict[str, str]], statements: Iterable[Statement]) -> set[str]:
+    """What was asked of AWS and these statements do not name.
 
     S3 and CloudFront are asked by path, not by action; who one is anybody may ask.
     """
-    granted = {action for one in deployer.statements(settings) for action in one.actions}
-    asked = {f"{one['service']}:{one['action']}" for one in cloud.order("requests") if "/" not in one["action"]}
+    granted = {action for one in statements for action in one.actions}
+    asked = {f"{one['service']}:{one['action']}" for one in requests if "/" not in one["action"]}
     asked -= {"sts:GetCallerIdentity"}
     return {action for action in asked if not any(fnmatchcase(action, pattern) for pattern in granted)}
 
@@ -89,6 +90,17 @@ def test_the_account_lives_through_its_life(stage: AccountStage, cloud: AwsCloud
     assert refreshed.ok, refreshed.output
     assert stage.up().changes == {}
     assert mesh_key(cloud) == "minted"
+
+    before = len(cloud.order("requests"))
+    drift = stage.refresh("--exclude", UNREAD)
+    assert drift.ok, drift.output
+    asked = cloud.order("requests")[before:]
+    settings = stage.settings()
+    assert settings.aws
+    assert settings.aws.ci
+    assert beyond(asked, pipelines.statements(settings, settings.aws.ci, "preview", "KEY")) == set()
+    assert {"DescribeAutoScalingGroups", "GetInstanceProfile", "GetQueueAttributes"} <= {one["action"] for one in asked}
+    assert "ssm" not in {one["service"] for one in asked}, "a parameter is read with its value"
     assert group(cloud)["DesiredCapacity"] == 2
 
     stage.set(ci=CI, nodePools={"spot": {**POOL, "min": 2, "max": 5}, "batch": KARPENTER})
@@ -113,4 +125,4 @@ def test_the_account_lives_through_its_life(stage: AccountStage, cloud: AwsCloud
     assert cloud.client("iam").list_open_id_connect_providers()["OpenIDConnectProviderList"] == []
     assert cloud.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"] == []
     assert cloud.client("ssm").describe_parameters()["Parameters"] == []
-    assert beyond_the_policy(cloud, settings) == set()
+    assert beyond(cloud.order("requests"), deployer.statements(settings)) == set()
