@@ -172,10 +172,16 @@ def boundary(settings: Settings) -> list[Statement]:
     return [
         Statement(
             sid="Services",
-            actions=(*(f"{service}:*" for service in WORKLOAD_SERVICES), "pricing:GetProducts", "sts:AssumeRole*"),
+            actions=(*(f"{service}:*" for service in WORKLOAD_SERVICES), "sts:AssumeRole*"),
             resources=("*",),
             conditions={"StringEquals": {"aws:RequestedRegion": sorted({aws.region, names.CERTIFICATE_REGION})}},
             reason="services that the cluster uses, in its region and in that of global services",
+        ),
+        Statement(
+            sid="Prices",
+            actions=("pricing:GetProducts",),
+            resources=("*",),
+            reason="prices are public, and told in one region of each part of the world",
         ),
         Statement(
             sid="Identities",

@@ -79,6 +79,12 @@ def test_what_only_looks_is_seen_by_the_names_of_its_actions() -> None:
     assert not {action for action in looks if action.startswith("kms:Decrypt")}
 
 
+def test_prices_may_be_asked_for_wherever_they_are_told() -> None:
+    [bound] = [one for one in rights.boundary(site()) if "pricing:GetProducts" in one.actions]
+    assert bound.conditions == {}
+    assert bound.actions == ("pricing:GetProducts",)
+
+
 def test_without_pools_nobody_needs_rights_to_start_machines() -> None:
     actions = {action for one in deployer.statements(site(nodePools={})) for action in one.actions}
     assert not [one for one in actions if one.startswith(("ec2:Create", "ec2:Run", "autoscaling:", "sqs:", "events:"))]
