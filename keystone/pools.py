@@ -12,8 +12,8 @@ from keystone.settings import Settings, Taint
 
 Cloud = Literal["aws", "azure", "gcp", "hetzner"]
 CLOUD_LABEL, POOL_LABEL = "keystone.internal/cloud", "keystone.internal/pool"
-PARAMETERS, LABELS, TAINTS, MESH = "keystone-parameters", "keystone-labels", "keystone-taints", "keystone-mesh"
-"""Words of the user data. The image has the mesh's controller built in; policies see by the last that a pool joins."""
+PARAMETERS, LABELS, TAINTS = "keystone-parameters", "keystone-labels", "keystone-taints"
+"""Words of the user data. The mesh's controller is not among them: the image has it built in."""
 
 STARTUP = Taint.model_construct(key="node.cilium.io/agent-not-ready", value="true", effect="NoExecute")
 """The image's own, on clusters with Cilium: no pod comes before its network."""
@@ -85,7 +85,6 @@ def _of_others(settings: Settings) -> Iterator[Pool]:
 def user_data(settings: Settings, pool: Pool, parameters: str) -> str:
     """What a machine is told, in the words of the image's contract; `parameters` names where its secrets lie."""
     known = {
-        MESH: settings.mesh.server_url,
         PARAMETERS: parameters,
         LABELS: ",".join(f"{key}={value}" for key, value in sorted(pool.node_labels.items())),
         TAINTS: ",".join(map(taint_text, pool.taints)),

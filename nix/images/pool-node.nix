@@ -5,7 +5,6 @@
 #   keystone-parameters   prefix of the SSM parameters: PREFIX/mesh-key and PREFIX/agent-token
 #   keystone-labels       labels of the node, KEY=VALUE separated by commas
 #   keystone-taints       taints of the node, KEY=VALUE:EFFECT separated by commas
-# It names the mesh's controller too, for policies: the image has its own built in.
 {
   config,
   lib,

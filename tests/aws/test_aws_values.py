@@ -42,7 +42,6 @@ def test_the_timers_role_writes_those_parameters_and_no_other() -> None:
 def test_user_data_says_where_the_keys_lie_and_holds_none() -> None:
     text = pools.user_data(site(), "spot")
     assert shapes.parse(text) == {
-        "keystone-mesh": "https://127.78.5.10:8443",
         "keystone-parameters": "/keystone/site/pools/spot",
         "keystone-labels": "example.org/tier=batch,keystone.internal/cloud=aws,keystone.internal/pool=spot",
         "keystone-taints": "spot=yes:NoSchedule",

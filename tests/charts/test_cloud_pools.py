@@ -180,7 +180,6 @@ def test_machines_are_told_in_the_words_of_the_image_and_hold_no_secret() -> Non
     for name, text in texts.items():
         found = told(text)
         assert found["keystone-parameters"] == wanted[name]
-        assert found["keystone-mesh"] == settings.mesh.server_url
         assert "tier=batch" in found["keystone-labels"]
         assert not [word for word in ("K10", "hskey-", "PRIVATE KEY") if word in text]
     assert told(texts["go"])["keystone-taints"] == "spot=yes:NoSchedule"
