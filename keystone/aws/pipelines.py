@@ -46,13 +46,13 @@ def statements(settings: Settings, ci: Ci, kind: str, key_arn: object) -> list[S
     return [
         *(granted if kind == "up" else deployer.reading(granted)),
         *joins(settings, kind, key_arn),
-        *(_state(ci, kind) if ci.state_bucket else ()),
+        *(_state(settings, ci, kind) if ci.state_bucket else ()),
     ]
 
 
-def _state(ci: Ci, kind: str) -> list[Statement]:
+def _state(settings: Settings, ci: Ci, kind: str) -> list[Statement]:
     """The stack's state and the key of its secrets; a preview writes nothing but its lock."""
-    arn = f"arn:aws:s3:::{ci.state_bucket}"
+    arn = f"arn:{names.chosen(settings).partition}:s3:::{ci.state_bucket}"
     written = f"{arn}/*" if kind == "up" else f"{arn}/.pulumi/locks/*"
     found = [
         Statement(

@@ -1,14 +1,16 @@
 """keystone/aws/page.py, deployer.py, rights.py: what may be done at AWS, as documents and as a page."""
 
 import json
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from keystone import iam
-from keystone.aws import controllers, deployer, leftovers, operators, page, rights
+from keystone.aws import controllers, deployer, keys, leftovers, operators, page, pipelines, rights
 from keystone.aws.__main__ import main
+from keystone.settings.operators import AwsService
 from tests.aws.sites import KARPENTER, POOL, site
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -83,6 +85,26 @@ def test_prices_may_be_asked_for_wherever_they_are_told() -> None:
     [bound] = [one for one in rights.boundary(site()) if "pricing:GetProducts" in one.actions]
     assert bound.conditions == {}
     assert bound.actions == ("pricing:GetProducts",)
+
+
+def test_another_part_of_aws_has_its_name_in_every_arn() -> None:
+    ci = {"repository": "team/cluster", "environments": {"site": "up"}, "stateBucket": "team-state"}
+    pool = {**POOL, "zones": ["us-gov-west-1a"]}
+    settings = site(region="us-gov-west-1", nodePools={"spot": pool}, ci=ci, hostedZoneId="Z123")
+    assert settings.aws
+    assert settings.aws.ci
+    found = [
+        *pipelines.statements(settings, settings.aws.ci, "up", "KEY"),
+        *controllers.karpenter(settings, "QUEUE", "KEY"),
+        *keys.minter_rights(settings, "KEY"),
+        *rights.boundary(settings),
+        *rights.key_policy(settings),
+        *rights.machine(settings, "spot", "KEY"),
+        *(one for service in get_args(AwsService) for one in operators.statements(settings, service)),
+    ]
+    arns = re.findall(r"arn:[a-z-]*:", iam.document(found))
+    assert len(arns) > 50
+    assert set(arns) == {"arn:aws-us-gov:"}
 
 
 def test_without_pools_nobody_needs_rights_to_start_machines() -> None:
