@@ -10,7 +10,7 @@ from typing import Any
 import versions
 from keystone.aws import names
 from keystone.charts.platform import CERT_MANAGER
-from keystone.charts.release import Release
+from keystone.charts.release import CONTAINER, POD, USER, Release
 from keystone.pools import POOL_LABEL, startup_taint
 from keystone.settings import NodePool, Settings
 
@@ -25,14 +25,6 @@ CONFIG_MAP, CONFIG_KEY, CONFIG_FOLDER = "aws-cloud-config", "cloud.conf", "/etc/
 KEY_SECRET, KEY_VARIABLES = "aws-credentials", ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 # The autoscaler follows the cluster's minor version.
 AUTOSCALER_IMAGE = f"v{versions.CLUSTER_AUTOSCALER}"
-USER = 65534
-
-CONTAINER = {
-    "allowPrivilegeEscalation": False,
-    "readOnlyRootFilesystem": True,
-    "capabilities": {"drop": ["ALL"]},
-}
-POD = {"runAsNonRoot": True, "runAsUser": USER, "runAsGroup": USER, "seccompProfile": {"type": "RuntimeDefault"}}
 # Who decides about machines of a pool does not run on one.
 ON_HOSTS = {
     "nodeAffinity": {

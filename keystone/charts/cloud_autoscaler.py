@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import versions
-from keystone.charts.aws import AUTOSCALER_IMAGE, CONTAINER, ON_HOSTS, POD, waits_for
-from keystone.charts.release import Release
+from keystone.charts.aws import AUTOSCALER_IMAGE, ON_HOSTS, waits_for
+from keystone.charts.release import CONTAINER, POD, Release
 from keystone.settings import Settings
 
 NAMESPACE = "cloud-nodes"

@@ -9,9 +9,9 @@ from typing import Any
 
 import versions
 from keystone.aws import names, operators
-from keystone.charts.aws import CONTAINER, ON_HOSTS, POD, ROLE_ANNOTATION, WEBHOOK
+from keystone.charts.aws import ON_HOSTS, ROLE_ANNOTATION, WEBHOOK
 from keystone.charts.objects import Thing
-from keystone.charts.release import Release
+from keystone.charts.release import CONTAINER, POD, Release
 from keystone.settings import Settings
 from keystone.settings.operators import Ack, AwsService
 
@@ -94,7 +94,6 @@ def ack_values(service: AwsService, role_arn: Any) -> dict[str, Any]:
 
 
 def crossplane(settings: Settings) -> Release:
-    container = {**CONTAINER, "runAsUser": POD["runAsUser"], "runAsGroup": POD["runAsGroup"], "runAsNonRoot": True}
     return Release(
         name=CROSSPLANE,
         chart="crossplane",
@@ -107,8 +106,10 @@ def crossplane(settings: Settings) -> Release:
             # Hundreds of kinds of a provider would burden the API; the policies below activate what is chosen.
             "provider": {"defaultActivations": []},
             "affinity": ON_HOSTS,
-            "securityContextCrossplane": container,
-            "securityContextRBACManager": container,
+            "podSecurityContextCrossplane": POD,
+            "podSecurityContextRBACManager": POD,
+            "securityContextCrossplane": CONTAINER,
+            "securityContextRBACManager": CONTAINER,
             "replicas": 2 if len(settings.servers) > 1 else 1,
             "leaderElection": True,
             "metrics": {"enabled": True},

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import versions
-from keystone.charts.release import Release
+from keystone.charts.release import CONTAINER, POD, Release
 from keystone.settings import CertManager, ExternalDns, Settings
 
 CERT_MANAGER, EXTERNAL_DNS, APPROVER = "cert-manager", "external-dns", "kubelet-csr-approver"
@@ -131,5 +131,6 @@ def vertical_pod_autoscaler() -> Release:
         version=versions.VPA_CHART,
         namespace="vertical-pod-autoscaler",
         crd_groups=("autoscaling.k8s.io",),
+        values={"podSecurityContext": POD, "containerSecurityContext": CONTAINER},
         openings=("api", "webhooks"),
     )

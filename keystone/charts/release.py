@@ -16,6 +16,15 @@ sites' own, `nodes` to and from the machines (host network, kubelets, kernel cli
 namespace, `outside` from anywhere. Cilium has one word for `internet` and `lan`.
 """
 
+USER = 65534
+CONTAINER = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
+POD = {"runAsNonRoot": True, "runAsUser": USER, "runAsGroup": USER, "seccompProfile": {"type": "RuntimeDefault"}}
+"""Security contexts with which a pod is let into a restricted namespace: charts' own often lack a part."""
+
 SYSTEM_NAMESPACES = ("kube-system", "flux-system", "argocd")
 """Namespaces that the cluster or the host layer makes; we never do."""
 
