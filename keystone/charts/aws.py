@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import versions
+from keystone import iam
 from keystone.aws import names
 from keystone.charts.platform import CERT_MANAGER
 from keystone.charts.release import CONTAINER, POD, USER, Release
@@ -21,6 +22,8 @@ LIFECYCLE = "aws-node-lifecycle"
 KARPENTER_CRDS, KARPENTER = "karpenter-crd", "karpenter"
 IDENTITY_NAMESPACE, NODES_NAMESPACE = "aws-identity", "aws-nodes"
 ROLE_ANNOTATION = "eks.amazonaws.com/role-arn"
+IDENTITY_FOLDER = "/var/run/secrets/keystone/aws"
+IDENTITY = {"audience": iam.AUDIENCE, "expirationSeconds": 3600, "path": "token"}
 CONFIG_MAP, CONFIG_KEY, CONFIG_FOLDER = "aws-cloud-config", "cloud.conf", "/etc/aws"
 KEY_SECRET, KEY_VARIABLES = "aws-credentials", ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 # The autoscaler follows the cluster's minor version.
@@ -203,7 +206,6 @@ def lifecycle() -> Release:
         repository="https://kubernetes.github.io/cloud-provider-aws",
         version=versions.CLOUD_PROVIDER_AWS_CHART,
         namespace=NODES_NAMESPACE,
-        needs=(WEBHOOK,),
         values={
             "nameOverride": LIFECYCLE,
             "namespace": NODES_NAMESPACE,
@@ -225,16 +227,29 @@ def lifecycle() -> Release:
             "podSecurityContext": POD,
             "securityContext": CONTAINER,
             "dnsPolicy": "ClusterFirst",
-            "extraVolumes": [{"name": "config", "configMap": {"name": CONFIG_MAP}}],
-            "extraVolumeMounts": [{"name": "config", "mountPath": CONFIG_FOLDER, "readOnly": True}],
+            "extraVolumes": [
+                {"name": "config", "configMap": {"name": CONFIG_MAP}},
+                {"name": "identity", "projected": {"sources": [{"serviceAccountToken": IDENTITY}]}},
+            ],
+            "extraVolumeMounts": [
+                {"name": "config", "mountPath": CONFIG_FOLDER, "readOnly": True},
+                {"name": "identity", "mountPath": IDENTITY_FOLDER, "readOnly": True},
+            ],
         },
         openings=("api", "internet"),
     )
 
 
 def lifecycle_values(settings: Settings, role_arn: Any | None) -> dict[str, Any]:
-    keys = {"env": _environment()} if _static(settings) else {}
-    return {"serviceAccount": {"annotations": _annotations(role_arn)}, **keys}
+    """The chart's service account takes no annotation, by which the webhook would give it the role."""
+    if role_arn is None:
+        return {"env": _environment()} if _static(settings) else {}
+    given = {
+        "AWS_REGION": names.chosen(settings).region,
+        "AWS_ROLE_ARN": role_arn,
+        "AWS_WEB_IDENTITY_TOKEN_FILE": f"{IDENTITY_FOLDER}/{IDENTITY['path']}",
+    }
+    return {"env": [{"name": name, "value": value} for name, value in given.items()]}
 
 
 def cloud_config(settings: Settings, vpc_id: str, subnet_id: str, zone: str) -> str:

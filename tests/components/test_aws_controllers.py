@@ -29,6 +29,25 @@ def values(engine: Engine, release: str) -> dict[str, Any]:
     return engine.named(f"chart-{release}-release").inputs["spec"]["values"]
 
 
+def test_aws_controller_takes_its_role_by_a_token_of_its_own_since_its_chart_annotates_no_account(
+    deploy: Deploy,
+) -> None:
+    engine = deploy(the_account(site()))
+    given = values(engine, "aws-node-lifecycle")
+    environment = {one["name"]: one["value"] for one in given["env"]}
+    assert environment["AWS_ROLE_ARN"].endswith("role/keystone/site/site-aws-node-lifecycle")
+    [mount] = [one for one in given["extraVolumeMounts"] if one["name"] == "identity"]
+    assert environment["AWS_WEB_IDENTITY_TOKEN_FILE"] == f"{mount['mountPath']}/token"
+    [volume] = [one for one in given["extraVolumes"] if one["name"] == "identity"]
+    [source] = volume["projected"]["sources"]
+    assert source["serviceAccountToken"] == {
+        "audience": "sts.amazonaws.com",
+        "expirationSeconds": 3600,
+        "path": "token",
+    }
+    assert "serviceAccount" not in given
+
+
 def test_on_machines_of_their_own_controllers_get_policies_for_these_and_no_roles(deploy: Deploy) -> None:
     engine = deploy(the_account(site(credentials="instanceProfile")))
     policies = {one.inputs["name"] for one in engine.of(iam.Policy)}
