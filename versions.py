@@ -47,7 +47,7 @@ GO = "1.26.6"  # renovate: datasource=golang-version depName=go
 
 # The charts of the catalogue (`keystone/charts/`). CNI and GitOps engine are pinned by hash in nix/lib/charts.json.
 ACK_EC2_CHART = "1.20.0"  # renovate: datasource=docker depName=public.ecr.aws/aws-controllers-k8s/ec2-chart
-ACK_EKS_CHART = "1.22.0"  # renovate: datasource=docker depName=public.ecr.aws/aws-controllers-k8s/eks-chart
+ACK_EKS_CHART = "1.20.0"  # renovate: datasource=docker depName=public.ecr.aws/aws-controllers-k8s/eks-chart
 ACK_IAM_CHART = "1.8.1"  # renovate: datasource=docker depName=public.ecr.aws/aws-controllers-k8s/iam-chart
 ACK_RDS_CHART = "1.11.1"  # renovate: datasource=docker depName=public.ecr.aws/aws-controllers-k8s/rds-chart
 ACK_S3_CHART = "1.10.0"  # renovate: datasource=docker depName=public.ecr.aws/aws-controllers-k8s/s3-chart

@@ -7,18 +7,22 @@ all that we give it: `values` are in the values file that `sources` name (what l
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from keystone.charts import Release, linkerd, network, observability, platform, storage
+from keystone.charts import Release, aws, cloud_pools, linkerd, network, observability, operators, platform, storage
+from keystone.settings import Settings, parse
+from tests.aws.sites import KARPENTER, POOL, document_of
 from tests.charts.test_catalogue import POOLS, THREE, settings
+from tests.charts.test_cloud_pools import CLOUDS
 from tests.charts.test_definitions import SCHEMAS
 
 RECORDED: dict[str, Any] = json.loads((Path(__file__).parent / "values-in-use.json").read_text())
 UNPROVEN = {"openebs": "the sources of 4.5 were not at hand; those of 4.2 have what its local engine is given"}
-TOPICS = (platform, network, linkerd, storage, observability)
+TOPICS = (platform, network, linkerd, storage, observability, aws, operators, cloud_pools)
 
 ROLE = "arn:aws:iam::123456789012:role/csi"
 CLASSES = {
@@ -79,7 +83,35 @@ STACKS: tuple[dict[str, Any], ...] = (
         for mesh in ("istio", "linkerd")
     ),
 )
-"""Stacks that together choose all there is."""
+SCALED = {**POOL, "scaler": "cluster-autoscaler"}
+ACCOUNTS: tuple[dict[str, Any], ...] = (
+    {
+        **document_of(nodePools={"spot": SCALED, "many": KARPENTER}),
+        "operators": {"ack": {"services": ["ec2", "eks", "iam", "rds", "s3"]}},
+        "clouds": CLOUDS,
+    },
+    document_of(nodePools={"spot": SCALED, "many": KARPENTER}, credentials="secret"),
+)
+"""Those with an account at AWS."""
+
+
+def stacks() -> Iterator[Settings]:
+    """Together they choose all there is."""
+    yield from (settings(THREE, **sections) for sections in STACKS)
+    yield from map(parse, ACCOUNTS)
+
+
+def made_later(found: Settings) -> dict[str, dict[str, Any]]:
+    """What the components add to a release once its role and its queue are there, by the release's name."""
+    if found.aws is None:
+        return {}
+    return {
+        aws.AUTOSCALER: aws.autoscaler_values(found, ROLE),
+        aws.TERMINATION: aws.termination_values(found, ROLE, "https://sqs.example.org/queue"),
+        aws.LIFECYCLE: aws.lifecycle_values(found, ROLE),
+        aws.KARPENTER: aws.karpenter_values(found, ROLE, "queue"),
+        **{operators.ack_name(service): operators.ack_values(service, ROLE) for service in operators.ACK_VERSIONS},
+    }
 
 
 def chosen() -> dict[str, list[Release]]:
@@ -88,10 +120,12 @@ def chosen() -> dict[str, list[Release]]:
         "metrics-server": [platform.metrics_server()],
         "kubelet-csr-approver": [platform.kubelet_csr_approver(settings(THREE))],
     }
-    for sections in STACKS:
+    for one in stacks():
+        later = made_later(one)
         for topic in TOPICS:
-            for release in topic.releases(settings(THREE, **sections)):
-                found.setdefault(release.chart, []).append(release)
+            for release in topic.releases(one):
+                more = [replace(release, values=later[release.name])] if release.name in later else []
+                found.setdefault(release.chart, []).extend([release, *more])
     return found
 
 
