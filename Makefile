@@ -29,6 +29,7 @@ up: .venv/.runtime ## the cluster of the stack, made or brought up to date
 
 preview: .venv/.runtime ## what `up` would do
 	@if $(TWIN); then $(PY) -m toolchain; fi
+	@$(ENV) $(KEYSTONE) facts --stack $(STACK)
 	@$(ENV) $(KEYSTONE) preview --stack $(STACK)
 
 # What the engine deletes must answer while it does, so a stopped twin is started first.

@@ -4,6 +4,7 @@ The real engine judges the unchanged program. A first preview reaches no machine
 """
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -25,23 +26,28 @@ PASSPHRASE = "keystone-example"
 LIMIT = 120
 
 
+def copy_of_project(folder: Path) -> None:
+    """The project's files and its Python."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=PROJECT,
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    for name in filter(None, listed.stdout.decode().split("\0")):
+        source, target = PROJECT / name, folder / name
+        if source.is_file():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.symlink_to(source)
+    (folder / ".venv").symlink_to(sys.prefix)
+
+
 class Project:
     """A copy of the project with an example as one of its stack files."""
 
     def __init__(self, folder: Path, stack: str, edit: Callable[[dict[str, Any]], None]) -> None:
         self.folder, self.stack = folder, stack
-        listed = subprocess.run(
-            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-            cwd=PROJECT,
-            stdout=subprocess.PIPE,
-            check=True,
-        )
-        for name in filter(None, listed.stdout.decode().split("\0")):
-            source, target = PROJECT / name, folder / name
-            if source.is_file():
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.symlink_to(source)
-        (folder / ".venv").symlink_to(sys.prefix)
+        copy_of_project(folder)
         document = yaml.safe_load((PROJECT / CLUSTERS[stack] / f"Pulumi.{stack}.yaml").read_text())
         # The twin lends its engine and plugins to a stack of its own only; a preview reaches no machine.
         document["config"]["twin:network"] = "127.78.40.0/24"
@@ -79,6 +85,25 @@ def _as_it_is(config: dict[str, Any]) -> None:
 
 def _unprotected(config: dict[str, Any]) -> None:
     config["keystone:protectHosts"] = False
+
+
+def test_the_lines_of_the_readme_preview_an_example(tmp_path: Path) -> None:
+    [lines] = re.findall(r"```\n(.*?)```", (PROJECT / "examples/README.md").read_text(), re.DOTALL)
+    copy_of_project(tmp_path)
+    kept = {key: os.environ[key] for key in ("HOME", "PATH", "KEYSTONE_TOOLS", "XDG_CACHE_HOME") if key in os.environ}
+    done = subprocess.run(
+        ["bash", "-e", "-c", lines],
+        cwd=tmp_path,
+        # The packages are those that this test runs with.
+        env={"LANG": "C.UTF-8", "MAKEFLAGS": "--assume-old=.venv/.runtime", **kept},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=2 * LIMIT,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "preview home: " in done.stdout
+    assert "would be created" in done.stdout.splitlines()[-1]
 
 
 @pytest.mark.parametrize("stack", sorted(CLUSTERS))
