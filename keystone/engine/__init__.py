@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
-from keystone.engine import policies, process, reach, state
+from keystone.engine import adoption, policies, process, reach, state
 from keystone.engine.events import Reporter
 from keystone.engine.interruption import Interruptions
 from keystone.errors import KeystoneError
@@ -130,6 +130,11 @@ def _judge(run: Run, reporter: Reporter) -> Reporter:
 
 
 def _failure(run: Run, reporter: Reporter, said: str, status: int) -> KeystoneError:
+    for one in state.asked_for(run.stack, run.project, reporter.taken()):
+        # The command is of use without the id too.
+        with contextlib.suppress(KeystoneError):
+            if identity := adoption.owner(one):
+                reporter.owners[one.urn] = identity
     details = reporter.faults()
     if status < 0:
         return KeystoneError(

@@ -51,17 +51,21 @@ class Listed:
     path: str
     same: Mapping[str, str]
     query: tuple[str, ...] = ()
+    unique: str = ""
+    """What no two may have alike, where there is such a thing."""
+    prefix: str = ""
+    """What `pulumi import` wants before OWNER/ID."""
 
 
 LISTED = {
     f"{_CF}zeroTrustTunnelCloudflared:ZeroTrustTunnelCloudflared": Listed(
-        "/accounts/{accountId}/cfd_tunnel", {"name": "name", "configSrc": "config_src"}, ("is_deleted=false",)
+        "/accounts/{accountId}/cfd_tunnel", {"name": "name", "configSrc": "config_src"}, ("is_deleted=false",), "name"
     ),
     f"{_CF}dnsRecord:DnsRecord": Listed(
-        "/zones/{zoneId}/dns_records", {"name": "name", "type": "type", "content": "content"}
+        "/zones/{zoneId}/dns_records", {"name": "name", "type": "type", "content": "content"}, unique="name"
     ),
     f"{_CF}{_ACCESS}Application:ZeroTrustAccessApplication": Listed(
-        "/accounts/{accountId}/access/apps", {"name": "name", "domain": "domain"}
+        "/accounts/{accountId}/access/apps", {"name": "name", "domain": "domain"}, (), "domain", "accounts/"
     ),
     f"{_CF}{_ACCESS}Policy:ZeroTrustAccessPolicy": Listed(
         "/accounts/{accountId}/access/policies", {"name": "name", "decision": "decision"}
@@ -124,10 +128,25 @@ def _at_cloudflare(listed: Listed, pending: Pending) -> list[str]:
 
 def _at_aws(pending: Pending) -> list[str]:
     """Something foreign is left alone: the create says then that the name is taken."""
-    try:
-        return [one for one, ours in at_aws.look(pending.kind, pending.inputs, pending.provider) if ours]
-    except at_aws.Unprovable:
-        raise doubt(pending.urn, "and nothing tells whether what is there is ours") from None
+    found = dict(at_aws.look(pending.kind, pending.inputs, pending.provider))
+    if None in found.values():
+        raise doubt(pending.urn, "and nothing tells whether what is there is ours")
+    return [one for one, ours in found.items() if ours]
+
+
+def owner(pending: Pending) -> str | None:
+    """What `pulumi import` takes of the object that has the name which a create wanted, whosever it is.
+
+    Raises KeystoneError when its cloud does not tell.
+    """
+    given = pending.inputs
+    if pending.kind in LISTED and (unique := LISTED[pending.kind].unique):
+        listed = LISTED[pending.kind]
+        found = [one["id"] for one in _list(listed, pending) if one.get(unique) == given.get(unique)]
+        return f"{listed.prefix}{given.get('zoneId') or given['accountId']}/{found[0]}" if found else None
+    if pending.kind in at_aws.KINDS:
+        return at_aws.owner(pending.kind, given, pending.provider)
+    return None
 
 
 def doubt(urn: str, why: str) -> KeystoneError:

@@ -13,8 +13,8 @@ from typing import Any
 from keystone.aws import services
 from keystone.errors import KeystoneError
 
-Found = Iterator[tuple[str, bool]]
-"""The ids of what has the name or the place that was asked for, each with whether it is ours."""
+Found = Iterator[tuple[str, bool | None]]
+"""The ids of what has the name or the place that was asked for, each with whether it is ours; None: nothing tells."""
 
 MISSING = {
     "404",
@@ -34,10 +34,6 @@ ENDED = {"deleted", "deleting", "failed"}
 FAILED_CERTIFICATES = {"EXPIRED", "FAILED", "INACTIVE", "REVOKED", "VALIDATION_TIMED_OUT"}
 DESTINATIONS = {"destinationCidrBlock": "DestinationCidrBlock", "destinationIpv6CidrBlock": "DestinationIpv6CidrBlock"}
 WAYS = {"gatewayId": "GatewayId", "natGatewayId": "NatGatewayId"}
-
-
-class Unprovable(Exception):
-    """There is something, and nothing that was asked for tells whose it is."""
 
 
 class Account:
@@ -80,10 +76,10 @@ class Account:
         for page in client.get_paginator(operation).paginate(**given):
             yield from _within(page, key)
 
-    def ours(self, tags: Any) -> bool:
-        """Whether an object's tags are those that were asked for. Raises Unprovable when none would say so."""
+    def ours(self, tags: Any) -> bool | None:
+        """Whether an object's tags are those that were asked for; None where no tag of a cluster was."""
         if services.CLUSTER_TAG not in self._tags:
-            raise Unprovable
+            return None
         if not isinstance(tags, dict):
             tags = {one.get("Key", one.get("TagKey")): one.get("Value", one.get("TagValue")) for one in tags or ()}
         return self._tags.items() <= tags.items()
@@ -95,8 +91,8 @@ class Account:
         return f"arn:{partition}:iam::{account}:{rest}"
 
 
-def look(kind: str, inputs: Mapping[str, Any], provider: Mapping[str, Any]) -> list[tuple[str, bool]]:
-    """What is there for a kind of KINDS. Raises KeystoneError in one line when AWS does not tell, and Unprovable."""
+def look(kind: str, inputs: Mapping[str, Any], provider: Mapping[str, Any]) -> list[tuple[str, bool | None]]:
+    """What is there for a kind of KINDS. Raises KeystoneError in one line when AWS does not tell."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
@@ -105,9 +101,22 @@ def look(kind: str, inputs: Mapping[str, Any], provider: Mapping[str, Any]) -> l
         said = " ".join(str(error).split())
         raise KeystoneError(
             "AWS",
-            f"cannot tell whether the {kind.rpartition(':')[2]} exists that the last update was creating: {said}",
+            f"cannot tell whether the {kind.rpartition(':')[2]} exists that an update was creating: {said}",
             "Run it again once AWS answers, with credentials that may look",
         ) from None
+
+
+def owner(kind: str, inputs: Mapping[str, Any], provider: Mapping[str, Any]) -> str | None:
+    """What `pulumi import` takes of what has the name. Raises KeystoneError when AWS does not tell."""
+    found = look(kind, inputs, provider)
+    if not found:
+        return None
+    match kind:
+        case "aws:ec2/route:Route":
+            return f"{inputs['routeTableId']}_{next(inputs[name] for name in DESTINATIONS if inputs.get(name))}"
+        case "aws:ec2/routeTableAssociation:RouteTableAssociation":
+            return f"{inputs['subnetId']}/{inputs['routeTableId']}"
+    return found[0][0]
 
 
 def _parsed(value: Any) -> Any:
@@ -196,12 +205,12 @@ def _key(at: Account) -> Found:
     for one in at.pages("kms", "list_keys", "Keys"):
         # Rights to look at a key depend on its tags: one that may not be seen is not ours.
         tagged = at.get("kms", "list_resource_tags", MISSING | DENIED, KeyId=one["KeyId"])
-        if tagged is None or not at.ours(tagged["Tags"]):
+        if tagged is None or (ours := at.ours(tagged["Tags"])) is False:
             continue
         about = (at.get("kms", "describe_key", KeyId=one["KeyId"]) or {}).get("KeyMetadata", {})
         alike = (about.get("Description") or "") == (at.inputs.get("description") or "")
         if alike and about.get("KeyState") != "PendingDeletion":
-            yield one["KeyId"], True
+            yield one["KeyId"], ours
 
 
 def _certificate(at: Account) -> Found:

@@ -6,6 +6,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
+from keystone.engine import refusals
+
 DONE = {
     "create": "created",
     "update": "updated",
@@ -48,6 +50,11 @@ def _cured(urn: str, text: str) -> str:
     return f"it is protected. If it may go: `pulumi state unprotect '{urn}' --stack {stack}`, then try again."
 
 
+def kind_of(urn: str) -> str:
+    """The type of its resource, without those of its parents."""
+    return urn.split("::")[2].rsplit("$", 1)[-1]
+
+
 def _log_command(urn: str) -> str:
     """Where more is to be read about a release that failed; empty for everything else."""
     kind = urn.rpartition("::")[0].rpartition(":")[2]
@@ -70,6 +77,8 @@ class Reporter:
     said: dict[str, str] = field(default_factory=dict)  # the last line of each running command
     warned: set[str] = field(default_factory=set)
     warnings: dict[str, str] = field(default_factory=dict)  # the last warning about each resource
+    asked: dict[str, dict[str, Any]] = field(default_factory=dict)  # what is being created
+    owners: dict[str, str] = field(default_factory=dict)  # what an import takes of those whose name is taken
     outputs: dict[str, Any] = field(default_factory=dict)
     unchanged: int = 0
     changed: bool = False
@@ -178,6 +187,8 @@ class Reporter:
     def _begin(self, metadata: dict[str, Any]) -> None:
         op = metadata["op"]
         self.changed |= op != "same"
+        if op in ("create", "create-replacement"):
+            self.asked[metadata["urn"]] = metadata["new"]
         if op in SILENT or not self._shown(metadata):
             return
         if self.preview:
@@ -212,6 +223,19 @@ class Reporter:
             parts.append(f"{len(self.failed)} failed")
         return f"{', '.join(parts)}; {time.monotonic() - self.started:.0f} s"
 
+    def taken(self) -> list[dict[str, Any]]:
+        """What could not be created because something has its name."""
+        return [one for urn, one in self.asked.items() if self._taken(urn)]
+
+    def _taken(self, urn: str) -> bool:
+        return urn in self.asked and any(refusals.taken(kind_of(urn), text) for text in self.errors.get(urn, []))
+
+    def _cures(self, urn: str, texts: list[str]) -> list[str]:
+        if self._taken(urn):
+            return refusals.takeover(self.asked[urn], self.owners.get(urn))
+        found = {refusals.cure(kind_of(urn), text): None for text in texts}
+        return [f"cure: {one}" for one in found if one]
+
     def faults(self) -> list[str]:
         """Every error in full, the resource's name above its text; the general ones first."""
         lines = []
@@ -220,8 +244,9 @@ class Reporter:
             if not kept:
                 continue
             if urn:
-                lines.append(f"{name_of(urn)} ({urn.split('::')[2].rsplit('$', 1)[-1]}):")
+                lines.append(f"{name_of(urn)} ({kind_of(urn)}):")
             lines += [f"  {one}" if urn else one for text in kept for one in _cured(urn, text).splitlines()]
+            lines += [f"  {one}" for one in self._cures(urn, kept)] if urn else []
             # A release tells why it fails while the engine waits; in the end the engine knows only that it waited.
             if urn in self.warnings:
                 lines.append(f"  last it said: {self.warnings[urn]}")

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
-from tests.clouds.aws import ACCOUNT, AwsCloud, running
+from keystone.engine import at_aws, refusals
+from tests.clouds.aws import ACCOUNT, REGION, AwsCloud, running
 from tests.clouds.aws_driving import DEFAULT_TAGS, Stage
 from tests.clouds.aws_life import Life, document, trust
 from tests.clouds.aws_lives import ELSEWHERE, LIVES
+from twin.clouds.aws import ACCESS_KEY, SECRET_KEY
 from twin.plugins import wire
 from twin.plugins.aws import extract
 from twin.plugins.aws.rows import KINDS
@@ -201,29 +203,39 @@ def test_default_tags_are_on_everything_and_a_change_of_them_is_one(cloud: AwsCl
         ),
         (BUCKET, {"bucket": "taken-name"}, "taken-name"),
         (QUEUE, {"name": "taken"}, "/taken"),
-        (RULE, {"name": "taken", "scheduleExpression": "rate(1 hour)"}, "taken"),
         (PARAMETER, {"name": "/taken", "type": "String", "value": "x"}, "/taken"),
         ("aws:ec2/launchTemplate:LaunchTemplate", {"name": "taken", "imageId": "ami-1"}, "lt-"),
     ],
     ids=lambda item: item.rpartition(":")[2] if isinstance(item, str) else "",
 )
-def test_a_name_that_is_taken_shows_the_command_that_imports_its_owner(
-    cloud: AwsCloud, token: str, inputs: dict[str, Any], identity: str
+def test_a_name_that_is_taken_is_refused_as_the_official_plugin_does_and_its_owner_is_found(
+    cloud: AwsCloud, monkeypatch: pytest.MonkeyPatch, token: str, inputs: dict[str, Any], identity: str
 ) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
     owner, stage = Stage(cloud), Stage(cloud)
     owner.put(token, "x", inputs)
     with pytest.raises(ProviderError) as refused:
         stage.put(token, "x", inputs)
-    assert f"pulumi import '{token}' 'aws-x' '" in str(refused.value)
-    assert identity in str(refused.value)
     assert "\n" not in str(refused.value)
+    assert refusals.taken(token, str(refused.value))
+    provider = {"region": REGION, "endpoints": json.dumps(cloud.endpoints)}
+    assert identity in str(at_aws.owner(token, wire.reveal(owner.inputs["x"]), provider))
     assert owner.refresh("x"), "the foreign object was touched"
+    owner.delete("x")
+
+
+def test_a_rule_of_somebody_else_is_not_overwritten(cloud: AwsCloud) -> None:
+    owner, inputs = Stage(cloud), {"name": "taken", "scheduleExpression": "rate(1 hour)"}
+    owner.put(RULE, "x", inputs)
+    with pytest.raises(ProviderError, match="there is a rule taken on the bus default"):
+        Stage(cloud).put(RULE, "x", inputs)
     owner.delete("x")
 
 
 def test_what_cannot_be_finished_is_taken_away_again(cloud: AwsCloud) -> None:
     cloud.fail({"service": "ssm", "action": "DescribeParameters", "code": "AccessDeniedException", "status": 400})
-    with pytest.raises(ProviderError, match=r"ssm describe_parameters: AccessDeniedException.*lack this permission"):
+    with pytest.raises(ProviderError, match=r"SSM: DescribeParameters, .* AccessDeniedException: "):
         Stage(cloud).put(PARAMETER, "half", {"name": "/half", "type": "String", "value": "x"})
     cloud.fail()
     assert "/half" not in [one["Name"] for one in cloud.client("ssm").describe_parameters()["Parameters"]]

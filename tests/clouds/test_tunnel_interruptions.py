@@ -106,12 +106,12 @@ def test_what_a_killed_engine_has_made_is_found_by_the_next_update(stage: Stage,
     assert stage.up().changes == {}
 
 
-def test_with_plain_pulumi_the_plugin_shows_the_command_that_takes_it_over(stage: Stage, cloud: Cloud) -> None:
+def test_a_tunnel_of_that_name_is_taken_over_by_the_command_that_is_shown(stage: Stage, cloud: Cloud) -> None:
     stage.only("argocd")
     cloud.result("POST", "{acc}/cfd_tunnel", json={"name": "site-1", "config_src": "cloudflare"})
-    run = stage.up()
+    run = stage.keystone("up")
     assert not run.ok
-    found = re.search(r"pulumi import .*", "\n".join(run.messages("tunnel-1", passing=False)))
+    found = re.search(r"pulumi import .*", run.output)
     assert found, run.output
     imported = stage.shell(found[0])
     assert imported.ok, imported.output

@@ -5,8 +5,7 @@ inputs, types and choices are those of the SDK's annotations, kept in fields.jso
 
 Where it differs from the official plugin, on purpose:
 - Types and functions that Keystone does not use are missing; so are inputs that no row sends (an import shows them).
-- An error is one line. Refused credentials and reached quotas say what to do; a name that is taken shows the command
-  that imports its owner.
+- An error is one line.
 - Names that AWS would give to anybody who asks twice (buckets in us-east-1, queues, rules) are looked up first.
 - Deleting what is gone succeeds. An object that could not be finished is deleted again.
 

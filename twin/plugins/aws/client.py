@@ -18,43 +18,6 @@ GLOBAL = ("cloudfront", "iam", "route53")
 """Services without a region."""
 SERVICES = {"cloudwatchevents": "events", "eventbridge": "events", "elasticfilesystem": "efs"}
 """Names of endpoints in the provider's settings that the client has another name for."""
-REFUSED = frozenset(
-    [
-        "AuthFailure",
-        "ExpiredToken",
-        "ExpiredTokenException",
-        "IncompleteSignature",
-        "InvalidAccessKeyId",
-        "InvalidClientTokenId",
-        "RequestExpired",
-        "SignatureDoesNotMatch",
-        "TokenRefreshRequired",
-        "UnrecognizedClientException",
-    ]
-)
-QUOTAS = frozenset(
-    [
-        "AddressLimitExceeded",
-        "InstanceLimitExceeded",
-        "LimitExceeded",
-        "LimitExceededException",
-        "MaxSpotInstanceCountExceeded",
-        "QuotaExceeded",
-        "ResourceLimitExceeded",
-        "RouteTableLimitExceeded",
-        "RulesPerSecurityGroupLimitExceeded",
-        "SecurityGroupLimitExceeded",
-        "ServiceQuotaExceededException",
-        "TooManyBuckets",
-        "TooManyDistributions",
-        "VcpuLimitExceeded",
-        "VpcLimitExceeded",
-    ]
-)
-DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"})
-CREDENTIALS_CURE = (
-    "AWS refuses the credentials: they are wrong or have expired. Log in again (`aws sso login`, or the CI's OIDC step)"
-)
 
 
 class AwsError(ProviderError):
@@ -91,13 +54,15 @@ class Aws:
         from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
         from botocore.parsers import ResponseParserError
 
-        where = f"{service} {operation}"
+        client = self.client(service, region)
+        names = client.meta
+        where = f"operation error {names.service_model.service_id}: {names.method_to_api_mapping[operation]}"
         try:
-            answer = getattr(self.client(service, region), operation)(**parameters)
+            answer = getattr(client, operation)(**parameters)
         except ClientError as error:
-            raise told(where, error.response) from None
+            raise told(where, error) from None
         except NoCredentialsError:
-            raise AwsError(f"{where}: there are no AWS credentials. {CREDENTIALS_CURE}") from None
+            raise AwsError(f"{where}: No valid credential sources found") from None
         except (BotoCoreError, ResponseParserError) as error:
             raise AwsError(f"{where}: {' '.join(str(error).split())}") from None
         return answer
@@ -156,23 +121,16 @@ class Aws:
         )
 
 
-def told(where: str, response: Any) -> AwsError:
-    """An error's answer in one line, with what to do about it where that is known."""
-    error, meta = response.get("Error", {}), response.get("ResponseMetadata", {})
-    code = str(error.get("Code", ""))
-    words = " ".join(str(error.get("Message", "")).split())
-    again = meta.get("RetryAttempts", 0)
-    message = f"{where}: {code or meta.get('HTTPStatusCode', 'no answer')}: {words or 'no reason given'}"
-    message += f" (after {again + 1} attempts)" if again else ""
-    if code in REFUSED:
-        message += f". {CREDENTIALS_CURE}"
-    elif code in QUOTAS or code.endswith("LimitExceeded"):
-        message += (
-            ". A quota of the account is reached: raise it in the Service Quotas console, or remove what is unused"
-        )
-    elif code in DENIED:
-        message += ". The credentials lack this permission: see the least-privilege policy in the documentation"
-    return AwsError(message, code)
+def told(where: str, error: Any) -> AwsError:
+    """A refusal in the official plugin's words. Codes that the service's model does not have are said to be so."""
+    from botocore.exceptions import ClientError
+
+    found, meta = error.response.get("Error", {}), error.response.get("ResponseMetadata", {})
+    code, words = str(found.get("Code", "")), " ".join(str(found.get("Message", "")).split())
+    again = f"exceeded maximum number of attempts, {meta['RetryAttempts'] + 1}, " if meta.get("RetryAttempts") else ""
+    status = f"StatusCode: {meta.get('HTTPStatusCode')}, RequestID: {meta.get('RequestId', '')}"
+    api = "api error " if type(error) is ClientError else ""
+    return AwsError(f"{where}, {again}https response error {status}, {api}{code}: {words}", code)
 
 
 def settings_of(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -109,9 +109,6 @@ class Kind:
     here_only: frozenset[str] = frozenset()
     """Inputs that tell the plugin how to go about it; a change is written down and asks AWS for nothing."""
     tags: bool = True
-    taken: tuple[str, ...] = ()
-    """Errors that say that somebody has the name already; `find` then tells the id to import."""
-    find: Callable[[Call], str | None] | None = None
     check: Callable[[Mapping[str, Any]], list[tuple[str, str]]] | None = None
     """Faults of the inputs that no type tells."""
     same: Callable[[str, Any, Any], bool] | None = None

@@ -11,7 +11,7 @@ from typing import Any
 
 from twin.plugins import sdk_version, wire
 from twin.plugins.aws import check, functions, values
-from twin.plugins.aws.client import Aws, AwsError, settings_of
+from twin.plugins.aws.client import Aws, settings_of
 from twin.plugins.aws.kinds import Call, Kind
 from twin.plugins.aws.rows import KINDS
 from twin.plugins.base import Diff, Failures, Operation, Provider, ProviderError
@@ -110,10 +110,7 @@ class AwsProvider(Provider):
     def _create(self, kind: Kind, operation: Operation, inputs: wire.Map) -> tuple[str, wire.Map]:
         self._aws.identity()  # the right account, before anything is made
         call = self._call(kind, {}, inputs, operation)
-        try:
-            identity = kind.create(call)
-        except AwsError as error:
-            raise self._with_owner(kind, operation, call, error) from None
+        identity = kind.create(call)
         call = self._call(kind, {}, inputs, operation, identity)
         try:
             if kind.update is not None:
@@ -203,23 +200,6 @@ class AwsProvider(Provider):
         shown = {name: item for name, item in inputs.items() if name not in kind.write_only}
         return {**shown, TAGS_ALL: self._tags(kind, wire.reveal(inputs))} if kind.tagged else shown
 
-    def _with_owner(self, kind: Kind, operation: Operation, call: Call, error: AwsError) -> ProviderError:
-        """The error; of a name that is taken with what to do: remove what has it, or import it."""
-        if error.code not in kind.taken:
-            return error
-        try:
-            identity = kind.find(call) if kind.find else None
-        except ProviderError:
-            identity = None
-        if not identity:
-            return ProviderError(
-                f"{error}. Something that this stack did not make has the name. Remove it, or take another"
-            )
-        return ProviderError(
-            f"{error}. Something that this stack did not make is {identity}. Remove it at AWS, or let the stack take it"
-            f" over: {_import_command(kind, operation, identity)}"
-        )
-
 
 def _same(kind: Kind, name: str, have: Any, want: Any) -> bool:
     if kind.same is not None and have is not None and want is not None and kind.same(name, have, want):
@@ -244,15 +224,3 @@ def _kind(token: str) -> Kind:
     if token not in KINDS:
         raise ProviderError(f"unknown resource type {token!r}; this plugin has {', '.join(sorted(KINDS))}")
     return KINDS[token]
-
-
-def _import_command(kind: Kind, operation: Operation, identity: str) -> str:
-    """`pulumi import` for this very resource: under its parent (whose name begins ours) and by its provider."""
-    head, types, name = operation.urn.rsplit("::", 2)
-    words = ["pulumi import", f"'{kind.token}'", f"'{name}'", f"'{identity}'"]
-    above = types.rpartition("$")[0]
-    if above:
-        parent = name.rpartition("-")[0] or name
-        words.append(f"--parent '{parent}={head}::{above}::{parent}'")
-    words.append(f"--provider 'aws={head}::pulumi:providers:aws::aws'")
-    return " ".join(words)

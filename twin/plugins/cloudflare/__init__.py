@@ -5,7 +5,7 @@ Python client. Required inputs, types and choices are those of the SDK's annotat
 
 Where it differs from the official plugin, on purpose:
 - Types and functions that Keystone does not use are missing.
-- An error is one line. A refused token and a name that is taken say what to do; of the latter the import command.
+- An error is one line.
 - A name that is taken fails at once if the server says not to try again; there it is tried ten times.
 - Waits between attempts are those of the Python client: up to 8 s instead of up to 30 s.
 - Deleting what is gone succeeds; there it fails until a refresh.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,8 +11,6 @@ from twin.plugins.base import ProviderError
 RETRIES = 10
 """As many as the official plugin makes, for 408, 409, 429, 5xx and broken connections."""
 REQUEST_SECONDS = 60.0
-REFUSED = (401, 403)
-BAD_HEADER = (6003, 9106)
 
 
 class CloudError(ProviderError):
@@ -35,7 +34,7 @@ class Client:
         """The `result` of an answer. Raises CloudError."""
         from cloudflare import APIConnectionError, APIStatusError, RequestOptions
 
-        where = f"{method} {self._base}{path}"
+        where = f'{method} "{self._base}{path}"'
         options: RequestOptions = {"params": dict(query)} if query else {}
         try:
             match method:
@@ -63,11 +62,8 @@ class Client:
 
 
 def _told(where: str, status: int, reason: str, body: Any) -> CloudError:
+    """A refusal in the official plugin's words: the answer as it came."""
     faults = body.get("errors") if isinstance(body, dict) else None
-    faults = [fault for fault in faults or [] if isinstance(fault, dict)]
-    words = "; ".join(f"{fault.get('message')} ({fault.get('code')})" for fault in faults) or "no reason given"
-    code = int(faults[0].get("code") or 0) if faults else 0
-    message = f"{where}: {status} {reason}: {words}"
-    if status in REFUSED or code in BAD_HEADER:
-        message += ". Cloudflare refuses the API token: it is wrong, has expired or lacks a permission"
-    return CloudError(message, status, code)
+    code = next((int(one.get("code") or 0) for one in faults or [] if isinstance(one, dict)), 0)
+    text = json.dumps(body, separators=(",", ":")) if isinstance(body, dict) else ""
+    return CloudError(f"failed to make http request: {where}: {status} {reason} {text}".rstrip(), status, code)

@@ -23,7 +23,7 @@ class Kind:
     """One resource type.
 
     `always` is sent when the program says nothing; `again` are properties that an update sends as the last answer had
-    them; `taken` is the error code of a name that exists already, and `same` the properties that find its owner.
+    them.
     """
 
     name: str
@@ -36,8 +36,6 @@ class Kind:
     secret: frozenset[str] = frozenset()
     hidden: tuple[tuple[str, ...], ...] = ()
     """Paths of inputs that answers hide: the state keeps what was given."""
-    taken: tuple[int, ...] = ()
-    same: tuple[str, ...] = ("name",)
     import_prefix: str = ""
     """What stands before OWNER/ID in the id for an import."""
 
@@ -62,7 +60,6 @@ TUNNEL = Kind(
     always={"configSrc": "local"},
     secret=frozenset({"tunnelSecret"}),
     hidden=(("tunnelSecret",),),
-    taken=(1013,),
 )
 CONFIG = Kind(
     name="ZeroTrustTunnelCloudflaredConfig",
@@ -76,7 +73,6 @@ RECORD = Kind(
     replace_on=frozenset({"type", "zoneId"}),
     always={"proxied": False},
     again=("settings", "tags"),
-    taken=(81053, 81058),
 )
 SERVICE_TOKEN = Kind(
     name="ZeroTrustAccessServiceToken",
@@ -91,8 +87,6 @@ APPLICATION = Kind(
     path="access/apps",
     always={"appLauncherVisible": True, "httpOnlyCookieAttribute": True, "policies": [], "sessionDuration": "24h"},
     again=("destinations", "selfHostedDomains"),
-    taken=(11010,),
-    same=("domain",),
     import_prefix="accounts/",
 )
 IDENTITY_PROVIDER = Kind(

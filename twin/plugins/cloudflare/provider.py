@@ -59,11 +59,8 @@ class CloudflareProvider(Provider):
         if operation.preview:
             unknown = dict.fromkeys((name for name in kind.outputs if name not in inputs), wire.UNKNOWN)
             return "", {**unknown, **inputs}
-        try:
-            method = "PUT" if kind is kinds.CONFIG else "POST"
-            answer = await self._send(method, _path(kind, inputs), values.body(kind, inputs))
-        except CloudError as error:
-            raise await self._with_owner(kind, operation, inputs, error) from None
+        method = "PUT" if kind is kinds.CONFIG else "POST"
+        answer = await self._send(method, _path(kind, inputs), values.body(kind, inputs))
         identity = _plain(inputs, "tunnelId") if kind is kinds.CONFIG else (answer or {}).get("id")
         if not identity:
             raise ProviderError(f"{_path(kind, inputs)}: the answer has no id, so the object cannot be found again")
@@ -141,26 +138,6 @@ class CloudflareProvider(Provider):
         zone = await self._send("GET", f"/zones/{identity}")
         return {**args, "id": identity, "zoneId": identity, "name": zone["name"], "status": zone["status"]}
 
-    async def _with_owner(self, kind: Kind, operation: Operation, inputs: wire.Map, error: CloudError) -> ProviderError:
-        """The error of a taken name with the object that has it, and the command that takes that over."""
-        if error.code not in kind.taken:
-            return error
-        plain = wire.reveal(inputs)
-        try:
-            found = await self._send("GET", _path(kind, inputs))
-        except CloudError:
-            return error
-        wanted = {name: plain[name] for name in kind.same}
-        owners = [one for one in found if all(str(one.get(name)) == str(item) for name, item in wanted.items())]
-        if not owners:
-            return error
-        said = ", ".join(f"{name} {item}" for name, item in wanted.items())
-        command = _import_command(kind, operation, f"{kind.import_prefix}{plain[kind.owner]}/{owners[0]['id']}")
-        return ProviderError(
-            f"{error}. An object that this stack did not make has {said}."
-            f" Remove it at Cloudflare, or let the stack take it over: {command}"
-        )
-
     async def _send(self, method: str, path: str, body: Any = None, query: Mapping[str, str] | None = None) -> Any:
         if self._client is None:
             token = self._settings.get("apiToken")
@@ -186,15 +163,3 @@ def _path(kind: Kind, state: wire.Map, identity: str | None = None) -> str:
     if kind is kinds.CONFIG:
         return base.format(tunnelId=_plain(state, "tunnelId"))
     return f"{base}/{identity}" if identity else base
-
-
-def _import_command(kind: Kind, operation: Operation, identity: str) -> str:
-    """`pulumi import` for this very resource: under its parent (whose name begins ours) and by its provider."""
-    head, types, name = operation.urn.rsplit("::", 2)
-    words = ["pulumi import", f"'{kind.token}'", f"'{name}'", f"'{identity}'"]
-    above = types.rpartition("$")[0]
-    if above:
-        parent = name.partition("-")[0]
-        words.append(f"--parent '{parent}={head}::{above}::{parent}'")
-    words.append(f"--provider 'cloudflare={head}::pulumi:providers:cloudflare::cloudflare'")
-    return " ".join(words)

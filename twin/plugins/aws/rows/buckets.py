@@ -22,7 +22,7 @@ def _create(call: Call) -> str:
     if call.find(GONE, "s3", "head_bucket", Bucket=name) is not None:
         from twin.plugins.aws.client import AwsError
 
-        raise AwsError(f"s3 create_bucket: BucketAlreadyOwnedByYou: {name}", "BucketAlreadyOwnedByYou")
+        raise AwsError(f"operation error S3: CreateBucket, BucketAlreadyOwnedByYou: {name}", "BucketAlreadyOwnedByYou")
     where = {} if call.region == NO_REGION else {"CreateBucketConfiguration": {"LocationConstraint": call.region}}
     locked = compact(ObjectLockEnabledForBucket=call.inputs.get("objectLockEnabled"))
     call("s3", "create_bucket", Bucket=name, **where, **locked)
@@ -276,8 +276,6 @@ ROWS = (
         lower=True,
         defaults={"forceDestroy": False},
         here_only=frozenset({"forceDestroy"}),
-        taken=("BucketAlreadyExists", "BucketAlreadyOwnedByYou"),
-        find=lambda call: call.inputs["bucket"],
     ),
     _part(
         "aws:s3/bucketPolicy:BucketPolicy",

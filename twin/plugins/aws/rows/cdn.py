@@ -353,11 +353,6 @@ def _delete_control(call: Call) -> None:
         call("cloudfront", "delete_origin_access_control", Id=call.id, IfMatch=answer["ETag"])
 
 
-def _control_id(call: Call) -> str | None:
-    held = call("cloudfront", "list_origin_access_controls")["OriginAccessControlList"].get("Items") or []
-    return next((one["Id"] for one in held if one["Name"] == call.inputs["name"]), None)
-
-
 ROWS = (
     Kind(
         token="aws:cloudfront/distribution:Distribution",
@@ -374,7 +369,6 @@ ROWS = (
         },
         here_only=frozenset({"retainOnDelete", "waitForDeployment"}),
         moving=frozenset({"etag", "status"}),
-        taken=("CNAMEAlreadyExists",),
         check=_reference,
         same=_same,
     ),
@@ -387,7 +381,5 @@ ROWS = (
         named="name",
         prefix="",
         moving=frozenset({"etag"}),
-        taken=("OriginAccessControlAlreadyExists",),
-        find=_control_id,
     ),
 )

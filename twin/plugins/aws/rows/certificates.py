@@ -246,8 +246,6 @@ ROWS = (
         delete=_delete_record,
         fixed=frozenset({"zoneId", "name", "type", "setIdentifier"}),
         here_only=frozenset({"allowOverwrite"}),
-        taken=("InvalidChangeBatch",),
-        find=lambda call: f"{call.inputs['zoneId']}_{call.inputs['name'].rstrip('.')}_{call.inputs['type']}",
         same=_same_record,
     ),
 )

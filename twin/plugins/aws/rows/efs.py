@@ -179,7 +179,6 @@ ROWS = (
         named="creationToken",
         prefix="",
         defaults={"throughputMode": "bursting"},
-        taken=("FileSystemAlreadyExists",),
     ),
     Kind(
         token="aws:efs/mountTarget:MountTarget",
@@ -188,7 +187,6 @@ ROWS = (
         update=_update_target,
         delete=_delete_target,
         fixed=frozenset({"fileSystemId", "subnetId", "ipAddress", "ipAddressType"}),
-        taken=("MountTargetConflict",),
     ),
     Kind(
         token="aws:efs/accessPoint:AccessPoint",

@@ -295,8 +295,6 @@ ROWS = (
             ]
         ),
         ordered=frozenset({"mixedInstancesPolicy", "terminationPolicies"}),
-        taken=("AlreadyExists", "AlreadyExistsFault"),
-        find=lambda call: call.inputs["name"],
         check=_check,
     ),
     Kind(

@@ -9,7 +9,6 @@ from twin.plugins.aws.kinds import Call, Kind
 from twin.plugins.aws.values import Props, compact, tag_list, tags_of
 
 GONE = ("NoSuchEntity", "NoSuchEntityException")
-TAKEN = ("EntityAlreadyExists", "EntityAlreadyExistsException")
 MAX_VERSIONS = 5
 """IAM keeps so many versions of a managed policy."""
 
@@ -183,20 +182,6 @@ def _same_url(name: str, have: object, want: object) -> bool:
     return name == "url" and str(want).removeprefix("https://").rstrip("/") == str(have).removeprefix("https://")
 
 
-def _policy_arn(call: Call) -> str | None:
-    path = call.inputs.get("path") or "/"
-    return call.arn("iam", f"policy{path}{call.inputs['name']}", region=False)
-
-
-def _oidc_arn(call: Call) -> str | None:
-    host = call.inputs["url"].removeprefix("https://").rstrip("/")
-    return call.arn("iam", f"oidc-provider/{host}", region=False)
-
-
-def own_name(call: Call) -> str | None:
-    return call.inputs["name"]
-
-
 ROWS = (
     Kind(
         token="aws:iam/policy:Policy",
@@ -209,8 +194,6 @@ ROWS = (
         longest=128,
         defaults={"path": "/"},
         here_only=frozenset({"delayAfterPolicyCreationInMs"}),
-        taken=TAKEN,
-        find=_policy_arn,
     ),
     Kind(
         token="aws:iam/instanceProfile:InstanceProfile",
@@ -222,8 +205,6 @@ ROWS = (
         named="name",
         longest=128,
         defaults={"path": "/"},
-        taken=TAKEN,
-        find=own_name,
     ),
     Kind(
         token="aws:iam/openIdConnectProvider:OpenIdConnectProvider",
@@ -232,8 +213,6 @@ ROWS = (
         update=_update_oidc,
         delete=_delete_oidc,
         fixed=frozenset({"url"}),
-        taken=TAKEN,
-        find=_oidc_arn,
         same=_same_url,
     ),
 )

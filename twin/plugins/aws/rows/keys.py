@@ -237,8 +237,6 @@ ROWS = (
         named="name",
         longest=256,
         lead="alias/",
-        taken=("AlreadyExistsException",),
-        find=lambda call: call.inputs["name"],
         same=_same_key,
     ),
     Kind(
@@ -254,8 +252,6 @@ ROWS = (
         write_only=frozenset({"valueWo"}),
         moving=frozenset({"version"}),
         here_only=frozenset({"overwrite"}),
-        taken=("ParameterAlreadyExists",),
-        find=lambda call: call.inputs["name"],
         check=_check_parameter,
     ),
 )

@@ -46,7 +46,9 @@ def _create_queue(call: Call) -> str:
     name = call.inputs["name"]
     # SQS says yes to a name that is ours already, as if it had made the queue.
     if (found := call.find(NO_QUEUE, "sqs", "get_queue_url", QueueName=name)) is not None:
-        raise AwsError(f"sqs create_queue: QueueNameExists: there is {found['QueueUrl']}", "QueueNameExists")
+        raise AwsError(
+            f"operation error SQS: CreateQueue, QueueNameExists: there is {found['QueueUrl']}", "QueueNameExists"
+        )
     given = {api: _text(call.inputs[key]) for key, api in ATTRIBUTES.items() if call.inputs.get(key) is not None}
     if call.inputs.get("fifoQueue"):
         given["FifoQueue"] = "true"
@@ -95,10 +97,6 @@ def _read_queue(call: Call) -> Props | None:
 
 def _delete_queue(call: Call) -> None:
     call.find(NO_QUEUE, "sqs", "delete_queue", QueueUrl=call.id)
-
-
-def _queue_url(call: Call) -> str | None:
-    return call("sqs", "get_queue_url", QueueName=call.inputs["name"])["QueueUrl"]
 
 
 def _put_queue_policy(call: Call) -> str:
@@ -277,8 +275,6 @@ ROWS = (
             "messageRetentionSeconds": 345600.0,
             "visibilityTimeoutSeconds": 30.0,
         },
-        taken=("QueueNameExists", "QueueAlreadyExists"),
-        find=_queue_url,
     ),
     Kind(
         token="aws:sqs/queuePolicy:QueuePolicy",
@@ -298,8 +294,6 @@ ROWS = (
         named="name",
         defaults={"eventBusName": BUS, "forceDestroy": False},
         here_only=frozenset({"forceDestroy", "isEnabled"}),
-        taken=("RuleExists",),
-        find=lambda call: call.inputs["name"],
         check=_check_rule,
     ),
     Kind(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from twin.plugins.aws.kinds import Call, Kind
-from twin.plugins.aws.rows.iam import GONE, TAKEN, own_name, retag, text
+from twin.plugins.aws.rows.iam import GONE, retag, text
 from twin.plugins.aws.values import Props, compact, tag_list, tags_of
 
 
@@ -166,8 +166,6 @@ ROWS = (
         named="name",
         defaults={"path": "/", "maxSessionDuration": 3600.0, "forceDetachPolicies": False},
         here_only=frozenset({"forceDetachPolicies"}),
-        taken=TAKEN,
-        find=own_name,
     ),
     Kind(
         token="aws:iam/rolePolicy:RolePolicy",

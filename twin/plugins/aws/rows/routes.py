@@ -196,8 +196,6 @@ ROWS = (
         update=_update_route,
         delete=_delete_route,
         fixed=frozenset({"routeTableId", *DESTINATIONS}),
-        taken=("RouteAlreadyExists",),
-        find=lambda call: f"{call.inputs['routeTableId']}_{next(iter(_request(call.inputs).values()))}",
         check=_check_route,
     ),
     Kind(
@@ -206,7 +204,5 @@ ROWS = (
         read=_read_association,
         delete=_dissociate,
         fixed=None,
-        taken=("Resource.AlreadyAssociated",),
-        find=lambda call: f"{call.inputs.get('subnetId')}/{call.inputs['routeTableId']}",
     ),
 )

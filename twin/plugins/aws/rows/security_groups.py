@@ -109,14 +109,6 @@ def _delete(call: Call) -> None:
     call("ec2", "delete_security_group", GroupId=call.id)
 
 
-def _group_id(call: Call) -> str | None:
-    filters = [{"Name": "group-name", "Values": [call.inputs["name"]]}]
-    if call.inputs.get("vpcId"):
-        filters.append({"Name": "vpc-id", "Values": [call.inputs["vpcId"]]})
-    found = call("ec2", "describe_security_groups", Filters=filters)["SecurityGroups"]
-    return found[0]["GroupId"] if found else None
-
-
 # --- rules as resources ---
 
 
@@ -195,7 +187,6 @@ def _rule_row(direction: str) -> Kind:
                 "referencedSecurityGroupId",
             ]
         ),
-        taken=("InvalidPermission.Duplicate",),
         check=_check_rule,
     )
 
@@ -229,8 +220,6 @@ ROWS = (
         longest=255,
         defaults={"description": DESCRIPTION, "revokeRulesOnDelete": False},
         here_only=frozenset({"revokeRulesOnDelete"}),
-        taken=("InvalidGroup.Duplicate",),
-        find=_group_id,
     ),
     _rule_row("ingress"),
     _rule_row("egress"),

@@ -128,11 +128,6 @@ def _delete(call: Call) -> None:
         call("ec2", "delete_launch_template", LaunchTemplateId=call.id)
 
 
-def _id(call: Call) -> str | None:
-    found = call("ec2", "describe_launch_templates", LaunchTemplateNames=[call.inputs["name"]])["LaunchTemplates"]
-    return found[0]["LaunchTemplateId"] if found else None
-
-
 def _same(name: str, have: Any, want: Any) -> bool:
     return name in DATA and covers(_booleans(have), _booleans(want))
 
@@ -155,8 +150,6 @@ ROWS = (
         longest=125,
         here_only=frozenset({"updateDefaultVersion"}),
         moving=frozenset({"latestVersion", "defaultVersion"}),
-        taken=("InvalidLaunchTemplateName.AlreadyExistsException",),
-        find=_id,
         check=_check,
         same=_same,
     ),
