@@ -84,8 +84,9 @@ status: .venv/.runtime ## the twin's machines
 down: .venv/.runtime ## stop the twin and forget it, the stack's state too
 	@$(PY) -m twin down --stack $(STACK)
 
-policy: .venv/.runtime ## the policy pack over what `up` would do
-	@$(ENV) $(KEYSTONE) preview --stack $(STACK)
+policy: .venv/.runtime ## the verdict of the policy pack alone on what `up` would do
+	@if $(TWIN); then $(PY) -m toolchain; fi
+	@$(ENV) $(KEYSTONE) policy --stack $(STACK)
 
 dry-run: .venv/.dev ## every kustomization and release, against the definitions of custom resources
 	@$(PY) -m toolchain ensure kubectl

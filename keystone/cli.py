@@ -35,6 +35,7 @@ COMMANDS = (
         "Write a preview as a comment on a pull request.",
     ),
     Command("up", "keystone.commands.engine:up", "Make the cluster as the stack file says."),
+    Command("policy", "keystone.commands.engine:policy", "Judge what `up` would do by the policies alone."),
     Command("refresh", "keystone.commands.engine:refresh", "Read the real things into the state."),
     Command("destroy", "keystone.commands.engine:destroy", "Take everything down that the stack has made."),
     Command("check", "keystone.commands.check:check", "Look for known faults in settings, manifests and state."),

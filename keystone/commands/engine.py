@@ -92,6 +92,25 @@ def preview(
     _run("preview", stack, limit, verbose, target, policy_pack, expect_no_changes)
 
 
+def policy(stack: Stack = "dev", limit: Limit = 0, target: Target = None, policy_pack: Pack = None) -> None:
+    """Judge what `up` would do by the policies, and say nothing but their verdict. Changes nothing."""
+    import io
+
+    from keystone.engine import Run, execute, policies
+    from keystone.engine.events import Reporter
+
+    project, packs = Path.cwd(), tuple(policy_pack or ())
+    if not policies.packs(project, packs):
+        raise KeystoneError(f"{policies.FOLDER}/", "holds no policy pack", "Name one with --policy-pack")
+    quiet = Reporter(preview=True, stream=io.StringIO())
+    run = Run(
+        verb="preview", stack=stack, project=project, limit=limit, targets=tuple(target or ()), policy_packs=packs
+    )
+    for line in execute(run, quiet).advice:
+        typer.echo(line)
+    typer.echo(f"policy {stack}: no violation in the plan")
+
+
 def destroy(stack: Stack = "dev", limit: Limit = 0, verbose: Verbose = False, target: Target = None) -> None:
     """Take everything down that the stack has made. The stack file stays."""
     if not target:

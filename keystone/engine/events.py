@@ -79,6 +79,7 @@ class Reporter:
     warnings: dict[str, str] = field(default_factory=dict)  # the last warning about each resource
     asked: dict[str, dict[str, Any]] = field(default_factory=dict)  # what is being created
     owners: dict[str, str] = field(default_factory=dict)  # what an import takes of those whose name is taken
+    advice: list[str] = field(default_factory=list)  # what policies say and do not insist on
     outputs: dict[str, Any] = field(default_factory=dict)
     unchanged: int = 0
     changed: bool = False
@@ -148,7 +149,8 @@ class Reporter:
         if event.get("enforcementLevel") == "mandatory":
             self.errors.setdefault(event.get("resourceUrn", ""), []).append(text)
         else:
-            self.line(f"warning: {name_of(event.get('resourceUrn', ''))}: {text}")
+            self.advice.append(f"warning: {name_of(event.get('resourceUrn', ''))}: {text}")
+            self.line(self.advice[-1])
 
     def _diagnostic(self, event: dict[str, Any]) -> None:
         urn, text = event.get("urn", ""), event.get("message", "").rstrip()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from keystone import cli
 from keystone.engine import Failure, Run, execute, policies
 from keystone.engine.events import Reporter
 from tests.engine import Engine
@@ -64,6 +65,65 @@ def test_a_further_pack_has_no_part_in_the_exceptions(tmp_path: Path) -> None:
 
 def test_a_project_without_a_pack_runs_without(tmp_path: Path) -> None:
     assert policies.arguments(_project(tmp_path, pack=False), "dev", ()) == []
+
+
+VIOLATION = {"policyName": "host-disks", "enforcementLevel": "mandatory", "message": "w1 has no LUKS2"}
+ADVICE = {"policyName": "spare", "enforcementLevel": "advisory", "message": "late is not known yet"}
+URN = "urn:pulumi:dev::probe::command:local:Command::w1"
+
+
+def judged(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, status: int, *events: dict[str, str], pack: bool = True
+) -> int:
+    """`keystone policy` in a project whose `pulumi preview` tells of these findings of the pack."""
+    _project(folder, pack=pack)
+    (folder / "Pulumi.yaml").write_text("name: probe\n")
+    (folder / "Pulumi.dev.yaml").write_text("config: {}\n")
+    plan = {"op": "create", "urn": URN, "type": "command:local:Command", "new": {"custom": True}}
+    told = [{"resourcePreEvent": {"metadata": plan}}, {"resOutputsEvent": {"metadata": plan}}]
+    told += [{"policyEvent": {**event, "resourceUrn": URN}} for event in events]
+    (folder / "events").write_text("".join(f"{json.dumps(one)}\n" for one in told))
+    (folder / "pulumi").write_text(
+        '#!/bin/sh\nif [ "$1" = stack ]; then echo \'{"deployment": {"resources": []}}\'; exit; fi\n'
+        f'echo "$@" >> {folder}/asked; cat {folder}/events; exit {status}\n'
+    )
+    (folder / "pulumi").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+    monkeypatch.setenv("PULUMI_BACKEND_URL", f"file://{folder}/state")
+    monkeypatch.chdir(folder)
+    return cli.main(["policy", "--stack", "dev"])
+
+
+def test_the_pack_alone_judges_a_preview_and_says_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert judged(tmp_path, monkeypatch, 0, ADVICE) == 0
+    said = capsys.readouterr()
+    assert said.out.splitlines() == [
+        "warning: w1: policy spare: late is not known yet",
+        "policy dev: no violation in the plan",
+    ]
+    assert said.err == ""
+    [asked] = (tmp_path / "asked").read_text().splitlines()
+    assert asked.startswith("preview --stack dev")
+    assert "--policy-pack policy" in asked
+
+
+def test_a_violation_is_all_that_the_pack_alone_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert judged(tmp_path, monkeypatch, 1, VIOLATION) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "policy host-disks: w1 has no LUKS2" in said.err
+
+
+def test_without_a_pack_there_is_nothing_to_judge_by(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert judged(tmp_path, monkeypatch, 0, pack=False) == 1
+    assert capsys.readouterr().err == "policy/: holds no policy pack. Name one with --policy-pack.\n"
+    assert not (tmp_path / "asked").exists()
 
 
 def test_a_plan_that_only_the_whole_stack_shows_to_be_bad_makes_nothing(
