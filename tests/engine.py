@@ -16,7 +16,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
@@ -195,10 +195,10 @@ class Engine:
                 raise
         return Run(running.returncode, said.decode("utf-8", "replace"))
 
-    def keystone(self, *words: str) -> Run:
+    def keystone(self, *words: str, python: Sequence[str] = ("-m", "keystone")) -> Run:
         """A `keystone` command, as its users type it in the project's folder."""
         done = subprocess.run(
-            [sys.executable, "-m", "keystone", *words, "--stack", self.stack],
+            [sys.executable, *python, *words, "--stack", self.stack],
             cwd=self.workdir,
             env=self.environment,
             stdin=subprocess.DEVNULL,

@@ -33,6 +33,10 @@ class Cloud:
         """Answer with these faults from now on; none takes all back."""
         self.http.post(f"{self.url}{CONTROL}/faults", json=list(faults)).raise_for_status()
 
+    def held(self) -> list[str]:
+        """The paths of the requests that a fault with `hold` keeps waiting: until the next faults."""
+        return self.http.get(f"{self.url}{CONTROL}/held").json()
+
     def token(self, token: str, expires_on: str | None = None) -> None:
         """Accept a token until a moment."""
         order = {"token": token, "expires_on": expires_on}

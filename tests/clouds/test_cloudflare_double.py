@@ -3,12 +3,14 @@
 import base64
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.clouds.running import Cloud, running
+from tests.waiting import until
 from twin.clouds.cloudflare import API
 
 A = {"name": "www", "type": "A", "content": "192.0.2.1", "ttl": 300}
@@ -185,6 +187,18 @@ def test_a_told_fault_counts_down_and_may_come_after_the_deed(cloud: Cloud) -> N
     busy = cloud.call("GET", "{zone}/dns_records")
     assert (busy.status_code, busy.headers["retry-after"], busy.json()["errors"][0]["code"]) == (429, "7", 971)
     assert cloud.call("GET", "{zone}/dns_records").status_code == 200
+
+
+def test_an_answer_is_held_back_until_other_faults_are_told_and_holds_nobody_up(cloud: Cloud) -> None:
+    cloud.fail({"method": "POST", "hold": True, "after": True, "status": 503})
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(cloud.call, "POST", "{zone}/dns_records", json=A)
+        until(cloud.held, "the request that waits")
+        assert cloud.result("GET", "{zone}/dns_records") == []
+        cloud.fail()
+        assert waiting.result().status_code == 503
+    assert cloud.held() == []
+    assert len(cloud.result("GET", "{zone}/dns_records")) == 1
 
 
 def test_what_was_made_is_there_after_a_restart(tmp_path: Path) -> None:

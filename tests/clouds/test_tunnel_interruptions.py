@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import psutil
@@ -16,10 +15,6 @@ from tests.engine import Run
 from tests.waiting import until
 
 pytestmark = [pytest.mark.timeout(900)]
-SLOW = 20
-"""Seconds until the double answers the request that the plugin is killed in."""
-SENT = 3
-"""Seconds until the plugin has surely sent what it is asked for."""
 OTHERS = {"policies site-argocd-people", "service_tokens site-robot"}
 """What waits for nothing, and whose interruption is not tried here."""
 
@@ -35,17 +30,16 @@ def plugin() -> psutil.Process:
 
 def kill_while_creating(stage: Stage, cloud: Cloud, path: str, *, arrives: bool) -> Run:
     """Kill the plugin while it waits for a create's answer. Whether it arrives: made, but nobody is told."""
-    cloud.fail({"method": "POST", "path": path, "status": 503, "times": 1, "delay": SLOW, "after": arrives})
+    cloud.fail({"method": "POST", "path": path, "status": 503, "times": 1, "hold": True, "after": arrives})
     with ThreadPoolExecutor(1) as pool:
-        update = pool.submit(stage.keystone, "up")
+        update = pool.submit(stage.keystone if arrives else stage.impatient, "up")
         # What else runs beside it comes to its end first: each interrupted create is a story of its own.
-        until(lambda: bool(stage.pending(path)), "the create that waits", RUN_SECONDS)
-        until(lambda: set(cloud.objects()) >= OTHERS and len(stage.pending()) == 1, "the end of all others", SLOW - 5)
-        time.sleep(SENT)
+        until(lambda: bool(stage.pending(path) and cloud.held()), "the create that waits", RUN_SECONDS)
+        until(lambda: set(cloud.objects()) >= OTHERS and len(stage.pending()) == 1, "the end of all others", 60)
         plugin().kill()
+        cloud.fail()
         ended = update.result()
     assert not ended.ok
-    cloud.fail()
     return ended
 
 
@@ -89,14 +83,13 @@ def test_what_a_killed_plugin_has_not_made_is_made_by_the_next_update(stage: Sta
 
 def test_what_a_killed_engine_has_made_is_found_by_the_next_update(stage: Stage, cloud: Cloud) -> None:
     stage.only("argocd")
-    cloud.fail({"method": "POST", "path": "cfd_tunnel$", "status": 503, "times": 1, "delay": SLOW, "after": True})
+    cloud.fail({"method": "POST", "path": "cfd_tunnel$", "status": 503, "times": 1, "hold": True, "after": True})
     running_up = stage.start()
-    until(lambda: bool(stage.pending("cfd_tunnel$")), "the create that waits", RUN_SECONDS)
-    time.sleep(SENT)  # the engine notes it before the plugin is asked
+    until(lambda: bool(stage.pending("cfd_tunnel$") and cloud.held()), "the create that waits", RUN_SECONDS)
     running_up.kill()
     assert not running_up.wait(RUN_SECONDS).ok
-    until(lambda: "tunnels site-1" in cloud.objects(), "the late answer", SLOW + 20)
     cloud.fail()
+    until(lambda: "tunnels site-1" in cloud.objects(), "the late answer", 60)
     done = stage.keystone("up")
     assert done.ok, done.output
     assert "Removed the state lock of a dead process" in done.output

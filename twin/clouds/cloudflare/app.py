@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import threading
-import time
 from collections import deque
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -20,6 +19,8 @@ from twin.clouds.cloudflare.store import Object, Store, digest
 
 REQUESTS_KEPT = 5000
 BODY_LIMIT = 1024 * 1024
+HOLD_SECONDS = 300.0
+"""How long an answer is held back at most."""
 PER_PAGE = 20
 PER_PAGE_LIMIT = 1000
 FORMAT = re.compile(r"Bearer [A-Za-z0-9_-]{40}")
@@ -59,6 +60,8 @@ class Double:
         self._routes = _routes()
         self._lock = threading.Lock()
         self._faults: list[Object] = []
+        self._held: list[str] = []
+        self._released = threading.Event()
         self._requests: deque[Object] = deque(maxlen=REQUESTS_KEPT)
 
     def __call__(self, environ: Any, start_response: Any) -> Iterable[bytes]:
@@ -68,10 +71,15 @@ class Double:
             with self._lock:
                 return self._order(request)(environ, start_response)
         with self._lock:
-            fault = self._told(request)
-        # A slow answer holds nobody else up.
-        time.sleep((fault or {}).get("delay", 0))
+            fault, released = self._told(request), self._released
+            if held := bool((fault or {}).get("hold")):
+                self._held.append(request.path)
+        # An answer that is held back holds nobody else up.
+        if held:
+            released.wait(HOLD_SECONDS)
         with self._lock:
+            if held:
+                self._held.remove(request.path)
             response = self._answer(request, fault)
             self._remember(request, response)
         return response(environ, start_response)
@@ -158,7 +166,12 @@ class Double:
                 return _json(200, list(self._requests))
             case ("GET", "objects"):
                 return _json(200, self.store.left())
+            case ("GET", "held"):
+                return _json(200, self._held)
             case ("POST", "faults"):
+                # Other orders, so what waited for the end of the last ones is answered.
+                self._released.set()
+                self._released = threading.Event()
                 self._faults = json.loads(request.get_data())
                 return _json(200, {})
             case ("POST", "tokens"):
