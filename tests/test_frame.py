@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 PROJECT = Path(__file__).resolve().parents[1]
-LINES = 420  # about 400: a file that grows past it is split
+LINES = 400
 
 
 def tracked(*patterns: str) -> list[Path]:
@@ -53,10 +53,10 @@ def test_every_component_has_a_test_file_of_its_name() -> None:
     assert components <= tests
 
 
-def test_no_source_file_is_too_long() -> None:
+def test_no_file_is_too_long() -> None:
     long = {
         str(file.relative_to(PROJECT)): count
-        for file in tracked("*.py", "*.nix", ":!tests/*")
+        for file in tracked("*.py", "*.nix")
         if (count := len(file.read_text().splitlines())) > LINES
     }
 
