@@ -98,22 +98,6 @@ def _tools() -> list[Finding]:
     return findings
 
 
-def client_certificate_end(kubeconfig: str) -> datetime | None:
-    """When the client certificate of a kubeconfig ends; None when it holds none."""
-    import base64
-
-    import yaml
-    from cryptography import x509
-
-    document = yaml.safe_load(kubeconfig) or {}
-    ends = []
-    for user in document.get("users") or []:
-        data = (user.get("user") or {}).get("client-certificate-data")
-        if data:
-            ends.append(x509.load_pem_x509_certificate(base64.b64decode(data)).not_valid_after_utc)
-    return min(ends) if ends else None
-
-
 def certificate_finding(end: datetime, now: datetime) -> Finding:
     """Whether the kubeconfig's certificate needs care; the setting that renews it is named."""
     days = (end - now).days
@@ -131,14 +115,13 @@ def certificate_finding(end: datetime, now: datetime) -> Finding:
 def kubeconfig_finding(stack: str) -> Finding:
     """How long the certificate of the stack's own kubeconfig still holds."""
     from keystone.engine import process
+    from keystone.hosts import kubeconfig
 
     try:
         text = process.quick(["stack", "output", "kubeconfig", "--show-secrets", "--stack", stack], Path.cwd())
-        end = client_certificate_end(text)
+        end = kubeconfig.ends(text)
     except KeystoneError as error:
         return Finding(subject="kubeconfig", status="ok", value=f"not looked at: {error.problem}")
-    if end is None:
-        return Finding(subject="kubeconfig", status="ok", value="holds no client certificate")
     return certificate_finding(end, datetime.now(UTC))
 
 

@@ -16,6 +16,8 @@ from cryptography.x509.oid import NameOID
 from keystone.cli import main
 from keystone.commands import doctor
 from keystone.commands.doctor import Finding
+from keystone.errors import KeystoneError
+from keystone.hosts.kubeconfig import ends
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 
@@ -39,9 +41,7 @@ def kubeconfig(end: datetime) -> str:
 
 @pytest.mark.parametrize(("days", "status"), [(365, "ok"), (60, "ok"), (59, "warning"), (0, "warning"), (-1, "fault")])
 def test_a_certificate_that_ends_soon_is_a_warning_and_names_the_setting(days: int, status: str) -> None:
-    end = doctor.client_certificate_end(kubeconfig(NOW + timedelta(days=days)))
-    assert end is not None
-    finding = doctor.certificate_finding(end, NOW)
+    finding = doctor.certificate_finding(ends(kubeconfig(NOW + timedelta(days=days))), NOW)
 
     assert finding.status == status
     assert f"in {days} days" in finding.value
@@ -49,7 +49,8 @@ def test_a_certificate_that_ends_soon_is_a_warning_and_names_the_setting(days: i
 
 
 def test_a_kubeconfig_without_certificate_has_no_end() -> None:
-    assert doctor.client_certificate_end("users: [{name: a, user: {token: x}}]") is None
+    with pytest.raises(KeystoneError, match="kubeconfig: it holds no client certificate"):
+        ends("users: [{name: a, user: {token: x}}]")
 
 
 def test_a_missing_program_is_a_fault_with_its_cure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
