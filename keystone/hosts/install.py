@@ -1,6 +1,6 @@
 """Installs a machine with nixos-anywhere, after the guard, and waits until the installed system answers.
 
-Steps: guard; build; mark the disk (the first write); kexec when another system runs; disko and install; mark the
+Steps: guard; build; kexec when another system runs; mark the disk (the first write); disko and install; mark the
 install as finished; reboot; wait for the pinned host key and the marker. Interrupted at any point, it can run again.
 """
 
