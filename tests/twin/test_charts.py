@@ -310,13 +310,14 @@ def test_a_release_that_hangs_fails_at_its_own_limit(runner: asyncio.Runner, sit
 
 def test_a_slow_release_is_in_progress_until_it_is_done(runner: asyncio.Runner, site: Trial) -> None:
     async def scenario() -> None:
-        orders(site).give("slow", Order(slow=4.0))
+        orders(site).give("slow", Order(slow=30.0))
         await apply(site, namespace("small"), *flux(small("slow")))
 
         async def running() -> bool:
             return (await condition(site, "helmrelease", "slow"))[:2] == ("Unknown", "Progressing")
 
-        await until(running, 3.5)
+        await until(running, 25.0)
+        orders(site).give("slow", Order())
         await until(lambda: installed(site, "helmrelease", "slow"), LIMIT)
 
     runner.run(scenario())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -59,13 +60,16 @@ class Installer:
                 f"{wish.chart}@{wish.version}: {error}"
             ) from error
 
-    async def _install(self, wish: Wish) -> None:
-        order = self.orders.of(wish.release)
-        await asyncio.sleep(order.slow)
-        if order.hang:
-            await asyncio.Event().wait()
+    async def _obey(self, wish: Wish) -> None:
+        """Be as slow as it is ordered, or hang, or fail; an order that is taken back ends what it began."""
+        began = time.monotonic()
+        while (order := self.orders.of(wish.release)).hang or time.monotonic() - began < order.slow:
+            await asyncio.sleep(POLL_SECONDS)
         if order.fail:
             raise KeystoneError(wish.chart, order.fail)
+
+    async def _install(self, wish: Wish) -> None:
+        await self._obey(wish)
         await self._namespace(wish)
         what = chart(wish.chart)
         definitions = await asyncio.to_thread(what.definitions)

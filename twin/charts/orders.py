@@ -1,4 +1,4 @@
-"""What the twin is told to do wrong: releases that fail, hang or take long. One file per site, read at each attempt."""
+"""What the twin is told to do wrong: releases that fail, hang or take long. One file per site, read while they do."""
 
 from __future__ import annotations
 
