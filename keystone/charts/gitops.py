@@ -76,7 +76,7 @@ def _flux(gitops: Gitops, repository: Repository) -> Iterator[Thing]:
 
 
 def _argo(gitops: Gitops, repository: Repository) -> Iterator[Thing]:
-    """One Application per phase. Argo CD knows no order between them, so a phase tries again until it fits."""
+    """One Application per phase. There is no order between them: each is tried again until it fits."""
     for name, phase in _phases(repository).items():
         spec: dict[str, Any] = {
             "project": "default",

@@ -34,7 +34,7 @@ class Phase(Model):
     """One folder of the repository that is applied as a whole, after others."""
 
     path: Folder = Field(description="folder inside the repository, such as ./infrastructure")
-    after: tuple[Label, ...] = Field(default=(), description="names of the phases that must be ready before")
+    after: tuple[Label, ...] = Field(default=(), description="names of the phases that must be ready before (Flux)")
     prune: bool = Field(default=True, description="whether objects that leave the folder leave the cluster")
 
 

@@ -77,7 +77,7 @@ def test_phases_wait_for_each_other_in_the_cluster() -> None:
 
 
 def test_argo_gets_an_application_for_each_phase() -> None:
-    engine = deploy("argocd", phases=PHASES)
+    engine = deploy("argocd", phases={"base": {"path": "./base"}, "apps": {"path": "./apps"}})
     apps = engine.named("gitops-application-apps").inputs
     assert apps["spec"]["source"] == {"repoURL": URL, "path": "./apps", "targetRevision": "main"}
     assert apps["metadata"]["namespace"] == "argocd"

@@ -72,6 +72,17 @@ def phases_follow_phases(gitops: Gitops) -> Iterator[Fault]:
         yield Fault("gitops.repository.phases", f"{', '.join(left)} wait for one another", "Break the circle")
 
 
+def argo_knows_no_order(gitops: Gitops) -> Iterator[Fault]:
+    phases = gitops.repository.phases if gitops.repository else {}
+    if gitops.engine == "argocd":
+        for name in (name for name, phase in phases.items() if phase.after):
+            yield Fault(
+                f"gitops.repository.phases.{name}.after",
+                "is for Flux alone: Argo CD knows no order between applications",
+                "Remove it, for each is tried again until it fits; or take gitops.engine: flux",
+            )
+
+
 def ssh_repositories_have_a_key_and_a_known_server(gitops: Gitops) -> Iterator[Fault]:
     repository = gitops.repository
     if repository is None:
@@ -119,6 +130,7 @@ RULES = (
     ceph_has_disks,
     proxmox_disks_are_encrypted,
     phases_follow_phases,
+    argo_knows_no_order,
     ssh_repositories_have_a_key_and_a_known_server,
     dns_provider_has_its_server,
     linkerd_has_certificates,
