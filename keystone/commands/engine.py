@@ -51,11 +51,26 @@ def _run(
             before=checks.owned if checks else None,
             planned=checks.planned if checks else None,
             heard=checks.heard if checks else None,
+            last_words=lambda urns: _last_words(stack, urns),
         )
     )
     for line in reporter.results():
         typer.echo(line)
     typer.echo(f"{verb} {stack}: {reporter.summary()}")
+
+
+def _last_words(stack: str, urns: list[str]) -> dict[str, str]:
+    import asyncio
+
+    from keystone import applications
+    from keystone.commands.verify import context_of
+
+    if not applications.among(urns):
+        return {}
+    try:
+        return asyncio.run(applications.last_words(context_of(stack), urns))
+    except KeystoneError:
+        return {}  # the failure itself is told anyway, with the command that tells more
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -48,6 +48,8 @@ class Run:
     before: Callable[[state.State], None] | None = None
     planned: Callable[[], None] | None = None
     heard: Callable[[str], None] | None = None
+    # What failed resources say by themselves, by URN, where the engine knows only that it waited in vain.
+    last_words: Callable[[list[str]], Mapping[str, str]] | None = None
 
     @property
     def seconds(self) -> float:
@@ -135,6 +137,8 @@ def _failure(run: Run, reporter: Reporter, said: str, status: int) -> KeystoneEr
         with contextlib.suppress(KeystoneError):
             if identity := adoption.owner(one):
                 reporter.owners[one.urn] = identity
+    if run.last_words is not None and run.verb == "up" and reporter.failed:
+        reporter.warnings |= run.last_words(reporter.failed)
     details = reporter.faults()
     if status < 0:
         return KeystoneError(

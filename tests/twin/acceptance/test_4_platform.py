@@ -117,6 +117,12 @@ PREVIEWED: dict[str, Sections] = {
         "observability": {},
         "storage": {"localPath": {}},
     },
+    "argo and calico": {
+        "gitops": {"engine": "argocd"},
+        "network": {"cni": "calico", "gateway": "traefik", "loadBalancer": METALLB},
+        **CERTIFICATES,
+    },
+    "argo and longhorn": {"gitops": {"engine": "argocd"}, "storage": {"longhorn": {}}, "observability": {}},
     "open namespaces": {"network": {"defaultDeny": False}, **CERTIFICATES},
 }
 """The other choices, as a plan against the API of a running cluster."""
@@ -178,6 +184,34 @@ def test_a_changed_setting_touches_its_own_release_and_is_waited_for(chosen: Che
         found = kubectl(chosen, "get", "application", "kube-prometheus-stack", "--namespace", "argocd")
         assert found["status"]["sync"]["comparedTo"]["source"]["name"] == found["spec"]["source"]["name"]
         assert found["spec"]["source"]["helm"]["valuesObject"]["prometheus"]["prometheusSpec"]["retention"] == "20d"
+
+
+def test_releases_that_argo_does_not_bring_say_why_and_the_next_up_goes_on(chosen: Checkout) -> None:
+    if chosen.stack != "argo":
+        return  # Flux' are broken below
+    wanted = BROUGHT_UP["argo"]
+    more: Sections = {
+        **wanted,
+        "gitops": {"engine": "argocd", "releaseSeconds": RELEASE_SECONDS},
+        "platform": {"certManager": {}, "verticalPodAutoscaler": True},
+        "storage": {**wanted["storage"], "default": "ceph-block", "localPath": {}},
+    }
+    choose(chosen, more)
+    order(chosen, "vertical-pod-autoscaler", "--fail", "no matches for kind Widget")
+    order(chosen, "local-path", "--hang")
+    done = chosen.try_up(limit=UP_SECONDS)
+    assert not done.ok
+    for release, words in {
+        "vertical-pod-autoscaler": "sync Failed: .*no matches for kind Widget",
+        "local-path": "sync Running: waiting for healthy state",
+    }.items():
+        assert done.rows[f"chart-{release}-release"] == "FAILED"
+        [said] = re.findall(rf"^chart-{release}-release .*?(?=^\S|\Z)", done.text, re.MULTILINE | re.DOTALL)
+        assert re.search(f"last it said: {words}", said), said
+        assert f"more: kubectl -n argocd describe application {release}" in said
+        order(chosen, release)
+    assert chosen.up(limit=UP_SECONDS).ok
+    assert "no changes" in chosen.keystone("preview").stdout
 
 
 def test_verify_finds_the_network_plugin_of_the_settings_in_the_host_layers_hands(chosen: Checkout) -> None:
