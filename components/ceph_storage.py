@@ -9,9 +9,11 @@ from pulumi_kubernetes.core import v1 as core
 from pulumi_kubernetes.meta import v1 as meta
 
 from components.chart_release import install
+from components.mount_job import mount_job
 from components.thing import thing
-from keystone.charts import Release, ceph
-from keystone.charts.mount_test import JOB, TEST_NAMESPACE, bucket, claim, job
+from keystone.charts import Release, ceph, mount_test
+from keystone.charts.backup import AUTHORITY_FILE
+from keystone.charts.mount_test import TEST_NAMESPACE
 from keystone.identities import Identities
 from keystone.settings import Ceph, Settings
 
@@ -56,7 +58,7 @@ class CephStorage(pulumi.ComponentResource):
         self.ready = self.releases[ceph.CLUSTER]
         where = args.namespaces.get(TEST_NAMESPACE)
         if where is not None:
-            self._tests(name, args.ceph, where)
+            self._tests(name, args, where)
         self.register_outputs({})
 
     def _certificate(self, name: str, args: CephStorageArgs) -> core.Secret:
@@ -77,28 +79,38 @@ class CephStorage(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self),
         )
 
-    def _tests(self, name: str, choice: Ceph, namespace: pulumi.Input[str]) -> None:
-        classes = [
-            kind for kind, wanted in ((ceph.BLOCK, choice.block), (ceph.FILESYSTEM, choice.filesystem)) if wanted
-        ]
-        claims = {
-            kind: core.PersistentVolumeClaim(
-                f"{kind}-claim",
-                metadata=meta.ObjectMetaArgs(name=kind, namespace=namespace),
-                spec=claim(kind),
-                opts=pulumi.ResourceOptions(parent=self, depends_on=[self.ready]),
-            )
-            for kind in classes
-        }
-        if claims:
-            batch.Job(
+    def _tests(self, name: str, args: CephStorageArgs, namespace: pulumi.Input[str]) -> None:
+        jobs = mount_test.jobs(args.settings)
+        if classes := jobs.get(mount_test.CEPH_JOB):
+            mount_job(
                 f"{name}-mount-test",
-                metadata=meta.ObjectMetaArgs(name=JOB, namespace=namespace),
-                # The claims by their outputs: the pod waits for the volumes.
-                spec=job({kind: made.metadata["name"] for kind, made in claims.items()}),
-                opts=pulumi.ResourceOptions(
-                    parent=self, custom_timeouts=pulumi.CustomTimeouts(create="10m", delete="5m")
-                ),
+                mount_test.CEPH_JOB,
+                classes,
+                namespace=namespace,
+                parent=self,
+                after=[self.ready],
             )
-        if choice.object:
-            thing(f"{name}-bucket-test", bucket(), parent=self, after=[self.ready], namespace=namespace)
+        if mount_test.BUCKET_JOB in jobs:
+            self._bucket_test(name, args, namespace)
+
+    def _bucket_test(self, name: str, args: CephStorageArgs, namespace: pulumi.Input[str]) -> None:
+        cluster = args.settings.cluster.name
+        bucket = thing(f"{name}-bucket-test", mount_test.bucket(), parent=self, after=[self.ready], namespace=namespace)
+        certificate = pulumi.Output.from_input(args.root).apply(lambda root: Identities(root, cluster).mesh_ca()[0])
+        authority = core.ConfigMap(
+            f"{name}-bucket-test-authority",
+            metadata=meta.ObjectMetaArgs(name=mount_test.AUTHORITY, namespace=namespace),
+            # A certificate is public, though it is derived from what is not.
+            data={AUTHORITY_FILE: pulumi.Output.unsecret(certificate)},
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        batch.Job(
+            f"{name}-bucket-test-job",
+            metadata=meta.ObjectMetaArgs(name=mount_test.BUCKET_JOB, namespace=namespace),
+            spec=mount_test.bucket_job(),
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                depends_on=[bucket, authority],  # the pod finds keys, name and certificate
+                custom_timeouts=pulumi.CustomTimeouts(create="10m", delete="5m"),
+            ),
+        )

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import pulumi
 
 from components.chart_release import install
+from components.mount_job import mount_job
 from components.namespace_secret import with_secret
-from keystone.charts import Release, storage
+from keystone.charts import Release, mount_test, storage
 from keystone.charts.ceph import NAMESPACE as CEPH
 from keystone.settings import Settings
 
@@ -46,4 +47,15 @@ class StorageClasses(pulumi.ComponentResource):
                 parent=self,
             )
         self.releases = install(ours, args.settings.gitops, namespaces, parent=self, after={})
+        where = args.namespaces.get(mount_test.TEST_NAMESPACE)
+        if where is not None and (classes := mount_test.jobs(args.settings).get(mount_test.CLASSES_JOB)):
+            mount_job(
+                f"{name}-mount-test",
+                mount_test.CLASSES_JOB,
+                classes,
+                namespace=where,
+                parent=self,
+                after=list(self.releases.values()),
+                wait=False,
+            )
         self.register_outputs({"default": args.settings.storage.default_class if args.settings.storage else None})

@@ -313,16 +313,23 @@ class Verification:
         return network_plugin.state(self.settings, sets)
 
     async def _mounts(self, fake: bool) -> None:
-        """Whether the Job that the program made has written and read a volume of each class."""
+        """Whether the Jobs that the program made have written and read a volume of each class, and a bucket."""
         if fake:
             self.report.not_run.append("mount test: not run (no kubelet)")
         elif TEST_NAMESPACE not in mount_test.namespaces(self.settings):
             self.report.not_run.append("mount test: not run (the stack file has none)")
         else:
-            await self._group("mount test", {"volumes": self._one(self.primer, self._mounted)})
+            wanted = mount_test.jobs(self.settings)
+            await self._group(
+                "mount test",
+                {
+                    ", ".join(classes): self._one(self.primer, lambda job=job: self._mounted(job))
+                    for job, classes in wanted.items()
+                },
+            )
 
-    async def _mounted(self) -> str:
-        job = await self._listed("job", mount_test.JOB, "--namespace", TEST_NAMESPACE)
+    async def _mounted(self, name: str) -> str:
+        job = await self._listed("job", name, "--namespace", TEST_NAMESPACE)
         done = [it["type"] for it in job.get("status", {}).get("conditions", []) if it["status"] == "True"]
         if "Complete" not in done:
             raise _Failed(f"the Job says {', '.join(done) or 'nothing yet'}")

@@ -49,7 +49,6 @@ class Ceph(Model):
     osd_memory_gib: Annotated[StrictInt, Field(ge=2, le=64)] = Field(
         default=4, description="memory that an OSD may take, in GiB"
     )
-    mount_test: Bool = Field(default=True, description="whether a Job writes and reads a volume of each class")
 
 
 class LocalPath(Model):
@@ -124,6 +123,9 @@ class Storage(Model):
     ebs: Ebs | None = Field(default=None, description="EBS of AWS")
     efs: Efs | None = Field(default=None, description="EFS of AWS")
     proxmox: Proxmox | None = Field(default=None, description="Proxmox CSI")
+    mount_test: Bool = Field(
+        default=True, description="whether Jobs write and read a volume of each class on the hosts, and a bucket"
+    )
 
     @property
     def classes(self) -> tuple[StorageClass, ...]:

@@ -16,14 +16,12 @@ from tests.recording import ROOT_SECRET, Engine, is_secret, plain, run
 
 
 def deploy(test: bool = True, protect: bool = False, **ceph: Any) -> Engine:
-    storage = {"default": "local-path", "localPath": {}, "ceph": ceph}
+    storage = {"default": "local-path", "localPath": {}, "ceph": ceph, "mountTest": test}
     chosen = settings(storage=storage, protectHosts=protect)
     assert chosen.storage
     choice = chosen.storage.ceph
     assert choice
     where = names(chosen)
-    if not test:
-        del where["keystone-tests"]
 
     def build() -> None:
         args = CephStorageArgs(
@@ -79,6 +77,33 @@ def test_the_script_of_the_mount_test_tells_a_volume_that_does_not_keep_what_is_
     (volumes[1] / "probe").mkdir()  # what cannot be written
     bad = subprocess.run(line, capture_output=True, text=True, timeout=20, check=False)
     assert (bad.returncode, bad.stdout) == (1, f"{volumes[1]}: failed\n")
+
+
+def test_a_job_puts_an_object_into_the_bucket_and_gets_it_back_with_the_keys_of_its_claim(tmp_path: Path) -> None:
+    engine = deploy()
+    job = engine.named("ceph-bucket-test-job")
+    assert job.dependencies >= {"ceph-bucket-test", "ceph-bucket-test-authority"}
+    pod = job.inputs["spec"]["template"]["spec"]
+    [container] = pod["containers"]
+    claim = engine.named("ceph-bucket-test").inputs["metadata"]["name"]
+    assert container["envFrom"] == [{"secretRef": {"name": claim}}, {"configMapRef": {"name": claim}}]
+    authority = engine.named("ceph-bucket-test-authority").inputs
+    assert {"name": "authority", "configMap": {"name": authority["metadata"]["name"]}} in pod["volumes"]
+    assert authority["data"] == {"ca.crt": Identities(ROOT_SECRET, "site").mesh_ca()[0]}
+    assert "@sha256:" in container["image"]
+    # A stand-in that keeps one object in a file.
+    rclone = tmp_path / "rclone"
+    rclone.write_text(
+        '#!/bin/sh\ncase $1 in rcat) cat >"$STORE";; cat) cat "$STORE";; deletefile) rm "$STORE";; esac\n'
+    )
+    rclone.chmod(0o755)
+    for store, expected in ((tmp_path / "object", (0, "")), (Path("/dev/full"), (1, "bucket: failed\n"))):
+        environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "STORE": str(store), "BUCKET_NAME": "probe"}
+        done = subprocess.run(
+            container["command"], env=environment, capture_output=True, text=True, timeout=20, check=False
+        )
+        assert (done.returncode, done.stdout) == expected
+    assert not (tmp_path / "object").exists()
 
 
 def test_the_tests_wait_for_the_cluster() -> None:

@@ -1,7 +1,7 @@
 """Classes other than Ceph's."""
 
 import pulumi
-from pulumi_kubernetes.core.v1 import Secret
+from pulumi_kubernetes.core.v1 import PersistentVolumeClaim, Secret
 
 from components.storage_classes import StorageClasses, StorageClassesArgs
 from keystone import charts
@@ -19,6 +19,31 @@ def test_every_chosen_class_but_cephs_is_installed() -> None:
     engine = run(build)
     installed = {r.name for r in engine.resources if r.name.endswith("-release")}
     assert installed == {"chart-local-path-release", "chart-longhorn-release"}
+
+
+def test_a_job_writes_and_reads_a_volume_of_each_class_that_hosts_can_mount() -> None:
+    role = "arn:aws:iam::123456789012:role/csi"
+    storage = {
+        "default": "longhorn",
+        "localPath": {},
+        "longhorn": {},
+        "openebs": {},
+        "efs": {"roleArn": role, "fileSystemId": "fs-0123abcd"},
+    }
+    for tested in (True, False):
+        chosen = settings(storage={**storage, "mountTest": tested})
+        args = StorageClassesArgs(settings=chosen, releases=charts.releases(chosen), namespaces=names(chosen))
+        engine = run(lambda args=args: StorageClasses("storage", args) and None)
+        claims = {r.inputs["spec"]["storageClassName"] for r in engine.of(PersistentVolumeClaim)}
+        assert claims == ({"local-path", "longhorn", "openebs-hostpath"} if tested else set())
+        if tested:
+            job = engine.named("storage-mount-test")
+            volumes = job.inputs["spec"]["template"]["spec"]["volumes"]
+            assert {it["persistentVolumeClaim"]["claimName"] for it in volumes} == claims
+            claim = engine.named("local-path-claim")
+            assert "chart-local-path-release" in claim.dependencies
+            # Its volume is made where the pod goes: waiting for it first would be waiting for ever.
+            assert claim.inputs["metadata"]["annotations"] == {"pulumi.com/skipAwait": "true"}
 
 
 def test_proxmox_driver_comes_after_the_secret_that_its_pods_want() -> None:
