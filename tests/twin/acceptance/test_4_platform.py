@@ -193,16 +193,15 @@ def test_releases_that_argo_does_not_bring_say_why_and_the_next_up_goes_on(chose
     more: Sections = {
         **wanted,
         "gitops": {"engine": "argocd", "releaseSeconds": RELEASE_SECONDS},
-        "platform": {"certManager": {}, "verticalPodAutoscaler": True},
-        "storage": {**wanted["storage"], "default": "ceph-block", "localPath": {}},
+        "storage": {**wanted["storage"], "default": "ceph-block", "localPath": {}, "openebs": {}},
     }
     choose(chosen, more)
-    order(chosen, "vertical-pod-autoscaler", "--fail", "no matches for kind Widget")
+    order(chosen, "openebs", "--fail", "no matches for kind Widget")
     order(chosen, "local-path", "--hang")
     done = chosen.try_up(limit=UP_SECONDS)
     assert not done.ok
     for release, words in {
-        "vertical-pod-autoscaler": "sync Failed: .*no matches for kind Widget",
+        "openebs": "sync Failed: .*no matches for kind Widget",
         "local-path": "sync Running: waiting for healthy state",
     }.items():
         assert done.rows[f"chart-{release}-release"] == "FAILED"
