@@ -33,39 +33,19 @@ in
   };
 
   config = lib.mkIf (derived.isKubeadm && derived.isServer) {
-    systemd.tmpfiles.settings."10-etcd-backup".${cfg.folder}.d = {
-      mode = "0700";
-      user = "root";
-      group = "root";
-    };
-    systemd.services.etcd-backup = {
+    systemd = import ../../lib/kept-copies.nix { inherit pkgs; } {
+      name = "etcd-backup";
       description = "Save etcd to disk";
+      inherit (cfg) folder schedule keep;
+      prefix = "etcd-snapshot";
+      suffix = "db";
       # Before the server has joined there is nothing to save.
       unitConfig.ConditionPathExists = "${pki}/healthcheck-client.key";
-      path = [
-        pkgs.etcd
-        pkgs.findutils
-      ];
-      serviceConfig = {
-        Type = "oneshot";
-        UMask = "0077";
-        TimeoutStartSec = 600;
-      };
-      script = ''
-        target=${cfg.folder}/etcd-snapshot-$(date -u +%Y%m%dT%H%M%SZ).db
+      packages = [ pkgs.etcd ];
+      seconds = 600;
+      save = ''
         etcdctl --endpoints https://127.0.0.1:2379 --cacert ${pki}/ca.crt \
-          --cert ${pki}/healthcheck-client.crt --key ${pki}/healthcheck-client.key snapshot save "$target.part"
-        mv "$target.part" "$target"
-        find ${cfg.folder} -name 'etcd-snapshot-*.db' | sort -r | tail -n +${toString (cfg.keep + 1)} | xargs -r rm --
-      '';
-    };
-    systemd.timers.etcd-backup = {
-      wantedBy = [ "timers.target" ];
-      timerConfig = {
-        OnCalendar = cfg.schedule;
-        Persistent = true;
-        RandomizedDelaySec = 60;
-      };
+          --cert ${pki}/healthcheck-client.crt --key ${pki}/healthcheck-client.key snapshot save "$target.part"'';
     };
   };
 }

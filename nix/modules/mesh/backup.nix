@@ -40,39 +40,19 @@ in
   };
 
   config = lib.mkIf (cfg.enable && derived.isPrimer) {
-    systemd.tmpfiles.settings."10-headscale-backup".${cfg.folder}.d = {
-      mode = "0700";
-      user = "root";
-      group = "root";
-    };
-    systemd.services.headscale-backup = {
+    systemd = import ../../lib/kept-copies.nix { inherit pkgs; } {
+      name = "headscale-backup";
       description = "Copy Headscale's database";
+      inherit (cfg) folder schedule keep;
+      prefix = "db";
+      suffix = "sqlite";
       after = [ "headscale.service" ];
-      path = [
-        pkgs.findutils
-        pkgs.sqlite
-      ];
-      serviceConfig = {
-        Type = "oneshot";
-        UMask = "0077";
-        TimeoutStartSec = 300;
-      };
+      packages = [ pkgs.sqlite ];
+      seconds = 300;
       # .backup takes a consistent copy of a database in use; a copied file would lack the write-ahead log.
-      script = ''
-        target=${cfg.folder}/db-$(date -u +%Y%m%dT%H%M%SZ).sqlite
+      save = ''
         sqlite3 ${database} ".timeout 10000" ".backup '$target.part'"
-        test "$(sqlite3 "$target.part" 'PRAGMA integrity_check')" = ok
-        mv "$target.part" "$target"
-        find ${cfg.folder} -name 'db-*.sqlite' | sort -r | tail -n +${toString (cfg.keep + 1)} | xargs -r rm --
-      '';
-    };
-    systemd.timers.headscale-backup = {
-      wantedBy = [ "timers.target" ];
-      timerConfig = {
-        OnCalendar = cfg.schedule;
-        Persistent = true;
-        RandomizedDelaySec = 60;
-      };
+        test "$(sqlite3 "$target.part" 'PRAGMA integrity_check')" = ok'';
     };
   };
 }
