@@ -308,6 +308,18 @@ def test_a_release_that_hangs_fails_at_its_own_limit(runner: asyncio.Runner, sit
     runner.run(scenario())
 
 
+def test_a_stand_in_for_a_kind_of_kubernetes_own_groups_is_taken(runner: asyncio.Runner, site: Trial) -> None:
+    chosen = releases(settings(platform={"verticalPodAutoscaler": True}))["vertical-pod-autoscaler"]
+
+    async def scenario() -> None:
+        await apply(site, namespace(chosen.namespace), *flux(chosen))
+        await until(lambda: installed(site, "helmrelease", chosen.name), LIMIT)
+        kinds = {item["metadata"]["name"] for item in (await get(site, "crd"))["items"]}
+        assert "verticalpodautoscalers.autoscaling.k8s.io" in kinds
+
+    runner.run(scenario())
+
+
 def test_a_slow_release_is_in_progress_until_it_is_done(runner: asyncio.Runner, site: Trial) -> None:
     async def scenario() -> None:
         orders(site).give("slow", Order(slow=30.0))
