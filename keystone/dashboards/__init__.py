@@ -14,7 +14,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from keystone.dashboards.backups import backups
 from keystone.dashboards.cluster import cluster
 from keystone.dashboards.mesh import mesh
-from keystone.dashboards.panels import Page, build, queries
+from keystone.dashboards.panels import Page, build, log_queries, queries
 from keystone.dashboards.pools import pools
 from keystone.dashboards.storage import storage
 from keystone.settings import Settings
@@ -30,7 +30,7 @@ _GRANTED: tuple[tuple[str, Any], ...] = (
     ("transparent", False),
 )
 
-__all__ = ["Page", "dashboards", "pages", "queries"]
+__all__ = ["Page", "dashboards", "log_queries", "pages", "queries"]
 
 
 def pages(settings: Settings) -> Iterator[Page]:

@@ -168,3 +168,8 @@ def queries(page: Page) -> list[tuple[str, str]]:
             elif isinstance(panel, Lines):
                 found += [(panel.title, expr) for expr, _ in panel.queries]
     return found
+
+
+def log_queries(page: Page) -> list[tuple[str, str]]:
+    """(panel's title, expression) of everything that the page asks of Loki."""
+    return [(panel.title, panel.expr) for row in page.rows for panel in row.panels if isinstance(panel, Logs)]

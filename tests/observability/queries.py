@@ -1,12 +1,15 @@
 """Every expression of dashboards and alerts, and the metrics in it, by a real parser of PromQL."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import promql_parser
 
 from keystone.alerts import ALERTS
-from keystone.dashboards import queries
+from keystone.charts import alloy
+from keystone.charts.observability import LOKI_URL
+from keystone.dashboards import log_queries, queries
 from keystone.dashboards.backups import backups
 from keystone.dashboards.cluster import cluster
 from keystone.dashboards.mesh import mesh
@@ -67,3 +70,34 @@ def metrics(expr: str) -> set[str]:
 
     promql_parser.walk(promql_parser.parse(expr), enter)
     return found
+
+
+def log_expressions() -> Iterator[tuple[str, str]]:
+    """(place, expression) of every panel with lines of Loki."""
+    settings = site()
+    for page in (cluster(settings), mesh(settings), storage(settings), backups(), pools()):
+        for title, expr in log_queries(page):
+            yield f"{page.title}: {title}", expr
+
+
+def log_labels() -> set[str]:
+    """The labels that Alloy puts on the lines that it sends to Loki."""
+    text = alloy.logs(site(), LOKI_URL)
+    sets = re.findall(r"labels\s*= \{([^}]*)\}", text)
+    return {*re.findall(r'target_label\s*= "(\w+)"', text), *re.findall(r"(\w+) =", " ".join(sets))}
+
+
+def streams(expr: str) -> set[str]:
+    """The labels that an expression of LogQL chooses lines by. Raises ValueError for all but a sound selector alone.
+
+    Loki's own parser would bring the better part of Loki along. Its selectors are those of PromQL without a metric's
+    name (https://grafana.com/docs/loki/latest/query/log_queries/), and our panels ask for nothing else.
+    """
+    node = promql_parser.parse(expr)
+    if not isinstance(node, promql_parser.VectorSelector) or node.name or node.offset or node.at:
+        raise ValueError(f"{expr} is more than a selector of lines")
+    matchers = node.matchers.matchers
+    sure = (promql_parser.MatchOp.Equal, promql_parser.MatchOp.Re)
+    if not any(one.op in sure and not (one.value == "" or re.fullmatch(one.value, "")) for one in matchers):
+        raise ValueError(f"{expr} chooses lines by nothing that they must have")
+    return {one.name for one in matchers}

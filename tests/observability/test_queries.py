@@ -7,10 +7,11 @@ import pytest
 from keystone.charts import releases
 from keystone.charts.observability import STACK
 from keystone.dashboards import dashboards
-from tests.observability.queries import expressions, metrics, site
+from tests.observability.queries import expressions, log_expressions, log_labels, metrics, site, streams
 from tests.observability.sources import ASSEMBLED, OURS, SOURCES, UNPROVEN, proven, rook_names
 
 EXPRESSIONS = sorted(set(expressions()))
+LOG_EXPRESSIONS = sorted(set(log_expressions()))
 METRICS = {name: place for place, expr in EXPRESSIONS for name in metrics(expr)}
 # Sources are downloaded once per user; Loki's alone are 60 MB.
 DOWNLOAD_SECONDS = 600
@@ -24,6 +25,33 @@ def test_it_is_promql_and_asks_for_a_metric(place: str, expr: str) -> None:
 def test_what_is_no_promql_is_refused() -> None:
     with pytest.raises(ValueError, match=r"unexpected|unclosed|parse"):
         metrics("sum(rate(up[5m])")
+
+
+@pytest.mark.parametrize(("place", "expr"), LOG_EXPRESSIONS, ids=[place for place, _ in LOG_EXPRESSIONS])
+def test_lines_are_chosen_by_labels_that_alloy_puts_on_them(place: str, expr: str) -> None:
+    assert streams(expr) <= log_labels(), place
+
+
+@pytest.mark.parametrize(
+    "expr",
+    [
+        '{job="journal"',
+        '{job=~"("}',
+        '{job="journal"} |= "error"',
+        "{}",
+        '{job=~".*"}',
+        '{job!="journal"}',
+        'rate({job="journal"}[5m])',
+        'up{job="journal"}',
+    ],
+)
+def test_what_chooses_no_lines_is_refused(expr: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        streams(expr)
+
+
+def test_the_labels_of_lines_are_read_from_alloys_configuration() -> None:
+    assert log_labels() == {"namespace", "pod", "container", "app", "unit", "level", "job", "cluster", "node"}
 
 
 @pytest.mark.timeout(DOWNLOAD_SECONDS)
