@@ -56,6 +56,10 @@ class AwsCloud:
         """Answer with these faults from now on; none takes all back."""
         self.order("faults", list(faults))
 
+    def held(self) -> list[str]:
+        """The actions that a fault with `hold` keeps waiting: until the next faults."""
+        return self.order("held")
+
     def actions(self, service: str = "") -> list[str]:
         """What was asked so far, oldest first."""
         return [one["action"] for one in self.order("requests") if service in ("", one["service"])]

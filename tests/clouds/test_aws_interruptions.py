@@ -16,7 +16,6 @@ from twin.clouds.aws import ACCESS_KEY, SECRET_KEY
 
 pytestmark = [pytest.mark.timeout(900)]
 RUN_SECONDS = 180
-SLOW = 15
 PROGRAM = f"""
 import json
 import pulumi
@@ -100,17 +99,17 @@ def stage(tmp_path: Path) -> Engine:
 def kill_while_creating(stage: Engine, cloud: AwsCloud, story: Story, *, arrives: bool) -> None:
     """Kill the engine while its request waits for an answer. Whether it arrives: made, but nobody is told."""
     (stage.workdir / "scene.json").write_text(json.dumps({"url": cloud.url, "makes": story.makes}))
-    fault = {"service": story.service, "action": story.action, "delay": SLOW, "times": 99}
+    fault = {"service": story.service, "action": story.action, "hold": True, "times": 99}
     lost = {"code": "ServiceFailure", "message": "lost", "status": 500}
     cloud.fail(fault if arrives else {**fault, **lost})
     update = stage.start()
-    until(lambda: cloud.order("faults")[0]["times"] < 99, "the request that waits for its answer", RUN_SECONDS)
+    until(cloud.held, "the request that waits for its answer", RUN_SECONDS)
     plugin = update.plugin("aws")
     update.kill()
-    until(lambda: gone(plugin), "the end of the plugin, which must not repeat its request", SLOW)
+    until(lambda: gone(plugin), "the end of the plugin, which must not repeat its request")
     assert not update.wait(RUN_SECONDS).ok
-    until(lambda: story.action in cloud.actions(story.service), "the late answer", SLOW + 20)
     cloud.fail()
+    until(lambda: story.action in cloud.actions(story.service), "the late answer")
 
 
 @pytest.mark.parametrize(("story", "arrives"), [(ROLE, True), (ROLE, False), (VPC, True), (KEY, True)], ids=str)

@@ -3,7 +3,6 @@
 import json
 import re
 import shlex
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from tests.clouds.aws import ACCOUNT, REGION, AwsCloud, running
 from tests.clouds.aws_life import document, trust
 from tests.clouds.aws_lives import LIVES
 from tests.engine import REPOSITORY, Background, Engine, Run, is_secret
+from tests.waiting import until
 from twin.clouds.aws import ACCESS_KEY, SECRET_KEY
 from twin.env import aws_variables
 
@@ -285,10 +285,10 @@ def test_a_reached_quota_says_where_to_raise_it(stage: Stage) -> None:
 def test_a_plugin_killed_in_the_middle_of_an_update_is_made_good_by_the_next_run(stage: Stage) -> None:
     stage.rows((QUEUE, "queue", {"name": "killed", "messageRetentionSeconds": 300}))
     assert stage.up().ok
-    stage.cloud.fail({"service": "sqs", "action": "SetQueueAttributes", "delay": 10, "times": 1})
+    stage.cloud.fail({"service": "sqs", "action": "SetQueueAttributes", "hold": True})
     stage.rows((QUEUE, "queue", {"name": "killed", "messageRetentionSeconds": 600}))
     background = stage.engine.start()
-    _wait_until_asked(stage.cloud)
+    until(stage.cloud.held, "the request that waits for its answer", UP_SECONDS)
     _kill_plugin(background)
     assert not background.wait(120).ok
     stage.cloud.fail()
@@ -299,13 +299,6 @@ def test_a_plugin_killed_in_the_middle_of_an_update_is_made_good_by_the_next_run
     )
     assert found["Attributes"]["MessageRetentionPeriod"] == "600"
     assert stage.up().changes == {}
-
-
-def _wait_until_asked(cloud: AwsCloud) -> None:
-    deadline = time.monotonic() + 60
-    while cloud.order("faults"):
-        assert time.monotonic() < deadline, "the update has not begun"
-        time.sleep(0.1)
 
 
 def _kill_plugin(background: Background) -> None:

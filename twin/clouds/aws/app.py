@@ -6,7 +6,6 @@ import io
 import json
 import logging
 import threading
-import time
 from collections import deque
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -20,6 +19,7 @@ from twin.clouds.aws import ACCESS_KEY, CONTROL, access, errors, sts
 from twin.clouds.aws.account import Account
 from twin.clouds.aws.errors import Refused
 from twin.clouds.aws.memory import Memory
+from twin.clouds.gate import Gate
 
 log = logging.getLogger("aws")
 REQUESTS_KEPT = 5000
@@ -44,6 +44,7 @@ class Front:
         self._memory = memory
         self._lock = lock
         self._faults: list[dict[str, Any]] = []
+        self._gate = Gate()
         self._expired: set[str] = set()
         self._requests: deque[dict[str, Any]] = deque(maxlen=REQUESTS_KEPT)
 
@@ -57,8 +58,12 @@ class Front:
         action = _action(request, body)
         with self._lock:
             fault = self._fault(errors.service_of(request), action)
-        time.sleep((fault or {}).get("delay", 0))
+            wait = self._gate.enter(action) if fault and fault.get("hold") else None
+        if wait:
+            wait()
         with self._lock:
+            if wait:
+                self._gate.leave(action)
             response = self._answer(request, body, action, fault)
             self._remember(request, action, response.status_code)
             self._memory.changed()
@@ -160,8 +165,11 @@ class Front:
                 return _json(self._account.profile_session(what.split("/")[1]))
             if what == "requests":
                 return _json(list(self._requests))
+            if what == "held":
+                return _json(self._gate.waiting)
             if what == "faults":
                 if request.method == "POST":
+                    self._gate.open()
                     self._faults = list(request.get_json())
                 return _json(self._faults)
             if what == "expired" and request.method == "POST":

@@ -16,11 +16,10 @@ from werkzeug.wrappers import Request, Response
 
 from twin.clouds.cloudflare import API, CONTROL, access, errors, records, tunnels
 from twin.clouds.cloudflare.store import Object, Store, digest
+from twin.clouds.gate import Gate
 
 REQUESTS_KEPT = 5000
 BODY_LIMIT = 1024 * 1024
-HOLD_SECONDS = 300.0
-"""How long an answer is held back at most."""
 PER_PAGE = 20
 PER_PAGE_LIMIT = 1000
 FORMAT = re.compile(r"Bearer [A-Za-z0-9_-]{40}")
@@ -60,8 +59,7 @@ class Double:
         self._routes = _routes()
         self._lock = threading.Lock()
         self._faults: list[Object] = []
-        self._held: list[str] = []
-        self._released = threading.Event()
+        self._gate = Gate()
         self._requests: deque[Object] = deque(maxlen=REQUESTS_KEPT)
 
     def __call__(self, environ: Any, start_response: Any) -> Iterable[bytes]:
@@ -71,15 +69,13 @@ class Double:
             with self._lock:
                 return self._order(request)(environ, start_response)
         with self._lock:
-            fault, released = self._told(request), self._released
-            if held := bool((fault or {}).get("hold")):
-                self._held.append(request.path)
-        # An answer that is held back holds nobody else up.
-        if held:
-            released.wait(HOLD_SECONDS)
+            fault = self._told(request)
+            wait = self._gate.enter(request.path) if fault and fault.get("hold") else None
+        if wait:
+            wait()
         with self._lock:
-            if held:
-                self._held.remove(request.path)
+            if wait:
+                self._gate.leave(request.path)
             response = self._answer(request, fault)
             self._remember(request, response)
         return response(environ, start_response)
@@ -167,11 +163,9 @@ class Double:
             case ("GET", "objects"):
                 return _json(200, self.store.left())
             case ("GET", "held"):
-                return _json(200, self._held)
+                return _json(200, self._gate.waiting)
             case ("POST", "faults"):
-                # Other orders, so what waited for the end of the last ones is answered.
-                self._released.set()
-                self._released = threading.Event()
+                self._gate.open()
                 self._faults = json.loads(request.get_data())
                 return _json(200, {})
             case ("POST", "tokens"):
