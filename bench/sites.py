@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+from collections.abc import Iterable
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from twin.ssh_keys import installer_public_key
 
 PROJECT = Path(__file__).resolve().parents[1]
 STACK = "dev"
+PLATFORM = ("storage", "platform", "observability")
+"""The sections of what runs on a cluster."""
 
 
 def copy(folder: Path) -> Path:
@@ -27,14 +30,19 @@ def copy(folder: Path) -> Path:
     return folder
 
 
-def move(folder: Path, base: str, workers: int) -> None:
+def move(folder: Path, base: str, workers: int, left_out: Iterable[str] = ()) -> None:
     """Put the copy's stack on the /24 that begins with `base`, with so many workers made after the first one.
 
-    More than three workers need the /16 around it.
+    More than three workers need the /16 around it. The sections that are to be left out are removed.
     """
     path = folder / f"Pulumi.{STACK}.yaml"
     document = yaml.safe_load(re.sub(r"127\.\d+\.0\.", f"{base}.", path.read_text()))
     config = document["config"]
+    for section in left_out:
+        del config[f"keystone:{section}"]
+    if left_out:
+        # An exception for what is not there breaks the policies.
+        (folder / "policy" / f"exceptions.{STACK}.json").unlink()
     # 250 addresses do for a Primer and a hundred workers, above the range of the load balancers and of DHCP.
     above = IPv4Address(f"{base}.0") + 256
     cidr = f"{base}.0/24" if workers <= 3 else f"{base.rpartition('.')[0]}.0.0/16"
