@@ -6,10 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import yaml
 from jsonschema import Draft7Validator
 
+import toolchain
 import versions
 from keystone.settings import ports
+from tests.charts.test_definitions import merged
 from tests.nix.evaluator import NIX, Flake
 from twin.charts.bootstrap import manifests
 
@@ -143,6 +146,20 @@ def test_cilium_reaches_the_api_by_address_and_encrypts(flake: Flake):
     assert values["prometheus"] == {"enabled": True}
     assert values["operator"]["replicas"] == 1
     assert cilium_values(flake, "ten-primer")["operator"]["replicas"] == 2
+
+
+def test_ciliums_values_fit_its_charts_own_schema(flake: Flake):
+    chart = toolchain.module_dir("github.com/cilium/cilium") / "install/kubernetes/cilium"
+    schema = json.loads((chart / "values.schema.json").read_text())
+    # Helm checks the chart's own values with ours over them.
+    own = yaml.safe_load((chart / "values.yaml").read_text())
+    for host in ("dev-primer", "ten-primer"):
+        values = merged(own, cilium_values(flake, host))
+        assert [error.message for error in Draft7Validator(schema).iter_errors(values)] == []
+        wrong = merged(values, {"MTU": "1280"})
+        assert [error.message for error in Draft7Validator(schema).iter_errors(wrong)] == [
+            "'1280' is not of type 'integer'"
+        ]
 
 
 def test_ciliums_values_can_be_extended(flake: Flake):
