@@ -22,8 +22,8 @@ BY_HAND = {
 }
 """Charts whose schema no module of ours holds: the version whose schema took our values, held against it by hand.
 
-That of RDS' controller stands for AWS' other controllers, which the same generator writes. All further charts of the catalogue have no
-schema; what they read of ours is in values-in-use.json, where their sources were at hand.
+That of RDS' controller stands for AWS' other controllers, which the same generator writes. All further charts of the
+catalogue have no schema; what they read of ours is in values-in-use.json, where their sources were at hand.
 """
 
 
