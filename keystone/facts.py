@@ -28,6 +28,7 @@ CLUSTER = "cluster"
 
 # The tenth address of the service range, as k3s and kubeadm choose it.
 _DNS_INDEX = 10
+_MACHINES_STORE = ("longhorn", "openebs")
 _HOST_IDS = uuid.UUID("6d1f1a0e-7f0e-5d0c-9b52-8f6a3c1d2e40")
 
 
@@ -61,6 +62,8 @@ class ClusterSection:
     audit_log: bool
     issuer_host: str | None = None
     authorized_keys: tuple[str, ...]
+    storage: tuple[str, ...]
+    """The choices of storage that need something of the machines."""
     servers: tuple[ServerFacts, ...]
     """The Primer first, then the other servers by name."""
 
@@ -186,6 +189,7 @@ def cluster_facts(settings: Settings, stack: str) -> ClusterFacts:
             audit_log=cluster.audit_log,
             issuer_host=cluster.issuer_host,
             authorized_keys=cluster.authorized_keys,
+            storage=tuple(name for name in _MACHINES_STORE if getattr(settings.storage, name, None)),
             servers=tuple(
                 ServerFacts(name=name, role=host.role, address=str(host.address), mesh_name=mesh.name_of(name))
                 for name, host in servers

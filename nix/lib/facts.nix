@@ -107,6 +107,10 @@ let
       auditLog = bool;
       issuerHost = nullOr domain;
       authorizedKeys = listOf (re "an SSH public key" "(ssh|ecdsa|sk)-[a-z0-9@.-]+ .+");
+      storage = listOf (oneOf [
+        "longhorn"
+        "openebs"
+      ]);
       servers = listOf (record {
         name = label;
         role = oneOf [

@@ -115,6 +115,16 @@ in
       authorizedKeys = fact (types.listOf types.nonEmptyStr) [
         "ssh-ed25519 AAAA... ada"
       ] "Public SSH keys of people.";
+      storage =
+        fact
+          (types.listOf (
+            types.enum [
+              "longhorn"
+              "openebs"
+            ]
+          ))
+          [ "longhorn" ]
+          "The choices of storage that need something of the machines.";
       servers = fact (types.listOf server) [ ] "The Primer first, then the other servers by name.";
     };
 

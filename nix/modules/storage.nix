@@ -15,21 +15,27 @@ let
       inherit default description;
       example = true;
     };
+  chosen =
+    name: description:
+    flag (derived.isNode && lib.elem name cluster.storage) description
+    // {
+      defaultText = lib.literalMD "whether the stack's `storage` has it and the host is a node";
+    };
 in
 {
   options.keystone.storage = {
     ceph = flag derived.isNode "Whether pods use Ceph volumes: the kernel's RBD and CephFS clients." // {
       defaultText = lib.literalExpression ''host.role != "edge"'';
     };
-    longhorn = flag false "Whether Longhorn runs here: an iSCSI initiator, NFS and its binaries on the usual paths.";
-    openebs = flag false "Whether OpenEBS runs here: LVM, iSCSI and huge pages for its replicated engine.";
+    longhorn =
+      chosen "longhorn" "Whether Longhorn runs here: an iSCSI initiator, NFS and its binaries on the usual paths.";
+    openebs = chosen "openebs" "Whether OpenEBS' local engine runs here: the folder of its volumes.";
     nfs = flag derived.isNode "Whether pods mount NFS shares." // {
       defaultText = lib.literalExpression ''host.role != "edge"'';
     };
     hugePagesMib = lib.mkOption {
       type = lib.types.ints.unsigned;
-      default = if cfg.openebs then 2048 else 0;
-      defaultText = lib.literalExpression "if openebs then 2048 else 0";
+      default = 0;
       example = 4096;
       description = "Memory set aside as huge pages of 2 MiB, in MiB.";
     };
@@ -60,14 +66,12 @@ in
       ];
       services.lvm.enable = true;
     })
-    (lib.mkIf (cfg.longhorn || cfg.openebs) {
+    (lib.mkIf cfg.longhorn {
       boot.kernelModules = [ "iscsi_tcp" ];
       services.openiscsi = {
         enable = true;
         name = "iqn.2026-01.${lib.concatStringsSep "." (lib.reverseList (lib.splitString "." cluster.domain))}:${host.name}";
       };
-    })
-    (lib.mkIf cfg.longhorn {
       # Longhorn enters the host's namespaces and looks for iscsiadm and mount.nfs on the usual paths.
       systemd.tmpfiles.settings."10-longhorn" = {
         "/usr/local/bin"."L+".argument = "/run/current-system/sw/bin";
@@ -79,10 +83,6 @@ in
       ];
     })
     (lib.mkIf cfg.openebs {
-      boot.kernelModules = [
-        "dm_snapshot"
-        "nvme_tcp"
-      ];
       systemd.tmpfiles.settings."10-openebs"."/var/openebs/local".d.mode = "0700";
     })
     (lib.mkIf (cfg.hugePagesMib > 0) {

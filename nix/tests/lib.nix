@@ -19,6 +19,7 @@ let
       secretsEncryption = true;
       auditLog = true;
       issuerHost = null;
+      storage = [ ];
       authorizedKeys = [ snakeoil.snakeOilEd25519PublicKey ];
     };
     network = {

@@ -29,9 +29,20 @@ def test_longhorn_has_an_initiator_and_its_programs_on_the_usual_path(flake: Fla
     assert found["link"] == "/run/current-system/sw/bin"
 
 
-def test_openebs_sets_huge_pages_aside(flake: Flake):
-    read = 'c: c.config.boot.kernel.sysctl."vm.nr_hugepages"'
-    assert flake.changed("dev-w1", "{ keystone.storage.openebs = true; }", read) == 1024
+def test_openebs_local_engine_has_its_folder_and_no_memory_set_aside(flake: Flake):
+    read = """c: { pages = c.config.boot.kernel.sysctl."vm.nr_hugepages" or null;
+      iscsi = c.config.services.openiscsi.enable;
+      folder = c.config.systemd.tmpfiles.settings."10-openebs"."/var/openebs/local".d.mode; }"""
+    found = flake.changed("dev-w1", "{ keystone.storage.openebs = true; }", read)
+    assert found == {"pages": None, "iscsi": False, "folder": "0700"}
+
+
+def test_the_storage_of_the_stack_is_switched_on_on_its_nodes_alone(flake: Flake):
+    module = '{ lib, ... }: { keystone.cluster.storage = lib.mkForce [ "longhorn" ]; }'
+    read = "c: { inherit (c.config.keystone.storage) longhorn openebs; iscsi = c.config.services.openiscsi.enable; }"
+    assert flake.changed("dev-w1", module, read) == {"longhorn": True, "openebs": False, "iscsi": True}
+    assert flake.changed("vps-door", module, read) == {"longhorn": False, "openebs": False, "iscsi": False}
+    assert flake.host("dev-w1", read) == {"longhorn": False, "openebs": False, "iscsi": False}
 
 
 def test_host_data_is_snapshotted_and_cluster_volumes_are_not(flake: Flake):
