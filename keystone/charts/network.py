@@ -161,7 +161,9 @@ def istio(settings: Settings) -> Iterator[Release]:
     flannel = settings.network.cni == "flannel" and settings.cluster.distribution == "k3s"
     platform = {"global": {"platform": "k3s"}} if flannel else {}
     groups = tuple(f"{name}.istio.io" for name in ("networking", "security", "telemetry", "extensions"))
-    yield Release(name="istio-base", chart="base", crd_groups=groups, **shared)
+    # Else istiod sets it by itself, and the engine, which keeps charts as they are, sets it back.
+    base = {"base": {"validationFailurePolicy": "Fail"}}
+    yield Release(name="istio-base", chart="base", crd_groups=groups, values=base, **shared)
     yield Release(name="istiod", chart="istiod", needs=("istio-base",), values={"profile": "ambient"}, **shared)
     yield Release(
         name="istio-cni", chart="cni", needs=("istio-base",), values={"profile": "ambient", **platform}, **shared

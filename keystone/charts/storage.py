@@ -88,6 +88,8 @@ def longhorn(storage: Storage) -> Release:
                 "defaultClassReplicaCount": choice.replicas,
             },
             "networkPolicies": {"enabled": False},  # ours hold for the whole namespace
+            # A hook before the account that it runs under: Argo CD would wait for it for ever.
+            "preUpgradeChecker": {"jobEnabled": False},
         },
         openings=("api", "webhooks", "nodes"),
     )
