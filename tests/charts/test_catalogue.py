@@ -15,6 +15,8 @@ from tests.recording import document
 def settings(osd_disks: dict[str, int] | None = None, **sections: Any) -> Settings:
     """The small site with more sections; `osd_disks` gives hosts so many disks for Ceph."""
     base = document(agents=3)
+    for host in base["hosts"].values():
+        host["layout"] = "ext4-luks"  # on which every storage runs
     for host, count in (osd_disks or {}).items():
         base["hosts"][host]["osdDisks"] = [f"/dev/disk/by-id/{host}-{n}" for n in range(count)]
     return parse({**base, **sections})

@@ -16,6 +16,7 @@ def settings(*, disks: int = 1, **sections: Any) -> Settings:
     """A Primer and three workers, each with so many disks for Ceph, and more sections."""
     base = document(agents=3)
     for name, host in base["hosts"].items():
+        host["layout"] = "ext4-luks"  # on which every storage runs
         host["osdDisks"] = [f"/dev/disk/by-id/{name}-{n}" for n in range(disks)]
     return parse({**base, **sections})
 

@@ -69,6 +69,7 @@ CHOICES: dict[str, dict[str, Any]] = {
 def test_no_choice_of_the_platform_breaks_a_rule(choice: str, deploy: Callable[..., Engine]) -> None:
     given = document(agents=3)
     for host in given["hosts"].values():
+        host["layout"] = "ext4-luks"  # on which every storage runs
         host["osdDisks"] = [f"/dev/disk/by-id/{host['diskSerial']}-osd"]
     settings = parse({**given, **CHOICES[choice]})
 

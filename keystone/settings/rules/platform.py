@@ -47,6 +47,18 @@ def ceph_has_disks(storage: Storage | None, hosts: Mapping[str, Host]) -> Iterat
         )
 
 
+def longhorn_has_a_file_system(storage: Storage | None, hosts: Mapping[str, Host]) -> Iterator[Fault]:
+    """Longhorn asks where a file lies on the disk, and ZFS does not tell (longhorn/longhorn#533)."""
+    if storage is None or storage.longhorn is None:
+        return
+    if unfit := sorted(name for name, host in hosts.items() if host.role != "edge" and host.layout == "zfs-luks"):
+        yield Fault(
+            "storage.longhorn",
+            f"its copies cannot lie on ZFS, the layout of {', '.join(unfit)}",
+            "Install these with layout: ext4-luks, or take ceph or openebs",
+        )
+
+
 def proxmox_disks_are_encrypted(storage: Storage | None) -> Iterator[Fault]:
     if storage and storage.proxmox and not storage.proxmox.encrypted_by_host:
         yield Fault(
@@ -128,6 +140,7 @@ def linkerd_has_certificates(network: Network, platform: Platform | None) -> Ite
 RULES = (
     storage_has_one_default_class,
     ceph_has_disks,
+    longhorn_has_a_file_system,
     proxmox_disks_are_encrypted,
     phases_follow_phases,
     argo_knows_no_order,

@@ -29,7 +29,7 @@ Sections = dict[str, Any]
 def small(folder: Path, stack: str, temporary: Path) -> Checkout:
     """A Primer alone, with disks for Ceph."""
     network = networks.fresh()
-    hosts = {"primer": host(network, "primer", 10, "primer", osdDisks=DISKS)}
+    hosts = {"primer": host(network, "primer", 10, "primer", osdDisks=DISKS, layout="ext4-luks")}
     return Checkout(folder / "keystone", stack, network, hosts, temporary)
 
 
