@@ -52,7 +52,8 @@ class AwsIdentity(pulumi.ComponentResource):
         self.trust = Trust(
             cluster=settings.cluster.name,
             issuer_host=names.issuer_host(settings),
-            provider_arn=provider.arn,
+            provider_arn=names.provider_arn(settings),
+            provider=provider,
             boundary_arn=self._boundary(name, settings),
         )
         self._minter(name, args)

@@ -43,7 +43,9 @@ class Backup(pulumi.ComponentResource):
     """The bucket's name."""
 
     def __init__(self, name: str, args: BackupArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("keystone:components:Backup", name, None, opts)
+        # What policies compare with what holds data.
+        covered = {"covers": sorted({it.kind for it in plan.sources(args.settings, args.backup)})}
+        super().__init__("keystone:components:Backup", name, covered, opts)
         key = self._key(name, args)
         bucket = self._bucket(name, args, key)
         s3.BucketObjectv2(

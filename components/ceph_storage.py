@@ -37,7 +37,10 @@ class CephStorage(pulumi.ComponentResource):
     """Stands for the cluster: volumes and buckets can be asked for."""
 
     def __init__(self, name: str, args: CephStorageArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("keystone:components:CephStorage", name, None, opts)
+        # What policies compare with what a backup covers.
+        kinds = {"bucket": args.ceph.object, "volume": args.ceph.block or args.ceph.filesystem}
+        held = {"holds": [kind for kind, there in kinds.items() if there]}
+        super().__init__("keystone:components:CephStorage", name, held, opts)
         ours = [args.releases[release.name] for release in ceph.releases(args.settings, args.ceph)]
         namespaces = dict(args.namespaces)
         if args.ceph.object:

@@ -40,6 +40,9 @@ class ClusterBase(pulumi.ComponentResource):
             "secretsEncryption": settings.cluster.secrets_encryption,
             "auditLog": settings.cluster.audit_log,
             "podEncryption": settings.network.encryption,
+            # A preview does not know the kubeconfig yet.
+            "endpoint": settings.cluster.api.endpoint,
+            "pools": sorted(settings.network.load_balancer.pools),
         }
         super().__init__("keystone:components:ClusterBase", name, judged, opts)
         namespace = core.Namespace(

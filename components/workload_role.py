@@ -12,11 +12,12 @@ from keystone.iam import Statement
 
 @dataclass(frozen=True, kw_only=True)
 class Trust:
-    """What AwsIdentity hands to those who make roles."""
+    """What AwsIdentity hands to those who make roles. `provider` is what has the plain `provider_arn`."""
 
     cluster: str
     issuer_host: str
-    provider_arn: pulumi.Input[str]
+    provider_arn: str
+    provider: pulumi.Resource
     boundary_arn: pulumi.Input[str]
 
 
@@ -45,11 +46,12 @@ class WorkloadRole(pulumi.ComponentResource):
             name=iam.role_name(identity.cluster, args.role or args.service_account),
             path=iam.path(identity.cluster),
             description=f"Pods of {args.namespace}/{args.service_account}",
-            assume_role_policy=pulumi.Output.from_input(identity.provider_arn).apply(
-                lambda arn: iam.web_identity_trust(arn, identity.issuer_host, subject)
-            ),
+            assume_role_policy=iam.web_identity_trust(identity.provider_arn, identity.issuer_host, subject),
             permissions_boundary=identity.boundary_arn,
-            opts=child,
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                depends_on=[identity.provider],  # the trust names it by a plain ARN, so that a preview can judge it
+            ),
         )
         granted = aws.RolePolicy(
             f"{name}-rights",

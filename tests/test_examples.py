@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,10 @@ class Project:
         # The twin lends its engine and plugins to a stack of its own only; a preview reaches no machine.
         document["config"]["twin:network"] = "127.78.40.0/24"
         edit(document["config"])
+        if (exceptions := PROJECT / CLUSTERS[stack] / f"exceptions.{stack}.json").exists():
+            # As its README says: copied, and dated anew.
+            text = re.sub(r'"expires": ".*"', f'"expires": "{datetime.now(UTC).date()}"', exceptions.read_text())
+            (folder / "policy" / exceptions.name).write_text(text)
         (folder / f"Pulumi.{stack}.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
         site = Site.read(stack, folder)
         assert site is not None
@@ -113,6 +118,15 @@ def test_an_example_previews_clean_under_the_policy_pack(stack: str, tmp_path: P
     for host in read(stack, tmp_path).hosts:
         assert f"+ install-{host} " in said
     assert "would be created" in said.splitlines()[-1]
+
+
+def test_the_example_at_home_is_refused_until_somebody_accepts_that_nothing_is_copied(tmp_path: Path) -> None:
+    project = Project(tmp_path, "home", _as_it_is)
+    (tmp_path / "policy/exceptions.home.json").unlink()
+    status, said = project.preview()
+    assert status == 1
+    assert "stateful-has-backup" in said
+    assert "ceph: a volume there is without a backup" in said
 
 
 def test_an_example_made_unsafe_is_refused_by_name_of_the_rule(tmp_path: Path) -> None:

@@ -20,7 +20,11 @@ from tests.recording import ROOT_SECRET, Engine, is_secret, run
 
 PROJECT = Path(__file__).parents[1]
 STACKS = sorted(file.name.removeprefix("Pulumi.").removesuffix(".yaml") for file in PROJECT.glob("Pulumi.*.yaml"))
-SECRETS = {"keystone:rootSecret": ROOT_SECRET, "keystone:cloudflareToken": "cloudflare-token-made-up-for-this-test-x"}
+SECRETS = {
+    "keystone:rootSecret": ROOT_SECRET,
+    "keystone:cloudflareToken": "cloudflare-token-made-up-for-this-test-x",
+    "keystone:alertHeartbeatUrl": "https://heartbeat.example.org/made-up-for-this-test",
+}
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 """The Cloudflare SDK warns as it is imported."""

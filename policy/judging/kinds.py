@@ -57,3 +57,7 @@ def component(*names: str) -> tuple[str, ...]:
     tokens = tuple(f"keystone:components:{name}" for name in names)
     COMPONENTS.update(tokens)
     return tokens
+
+
+CLUSTER_BASE = component("ClusterBase")
+"""What tells the plain facts of the cluster: its API's address, its load-balancer pools."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeGuard
+from typing import Any, TypeGuard, TypeVar
 from urllib.parse import urlsplit
+
+from pulumi_policy.proxy import UnknownValueError
 
 
 @dataclass(kw_only=True)
@@ -25,6 +27,8 @@ class Resource:
     provider_props: Mapping[str, Any] = field(default_factory=dict)
     parent: Resource | None = None
     """The component it lies in, with that one's inputs, when the engine has shown it."""
+    cluster: Resource | None = None
+    """The component with the plain facts of the cluster (ClusterBase), when the engine has shown it."""
     dependencies: list[Resource] = field(default_factory=list)
     """Only known to stack rules."""
 
@@ -33,11 +37,13 @@ class Resource:
         return read(self.props, path)
 
     def each(self, path: str) -> Iterator[tuple[str, Any]]:
-        """The items of the list at a path, each with its own path. One item alone counts as a list of one."""
+        """The items of the list at a path, each with its own path. One item alone counts as a list of one.
+
+        Items that are not known yet come last, as the error that they are.
+        """
         value = self.at(path)
         if is_list(value):
-            for index in range(len(value)):
-                yield f"{path}.{index}", value[index]
+            yield from _known_first(value, path, lambda inner, place: iter([(place, inner)]))
         elif value is not None:
             yield path, value
 
@@ -75,28 +81,36 @@ def is_true(value: Any) -> bool:
     return value is True or value == "true"
 
 
+T = TypeVar("T")
+
+
+def _known_first(value: Any, path: str, visit: Callable[[Any, str], Iterator[T]]) -> Iterator[T]:
+    """What `visit` finds in each item of a map or list. One that is not known yet hides no other: its error is last."""
+    unknown: UnknownValueError | None = None
+    for key in list[Any](value if is_map(value) else range(len(value))):
+        try:
+            yield from visit(value[key], f"{path}.{key}" if path else str(key))
+        except UnknownValueError as error:
+            unknown = unknown or error
+    if unknown:
+        raise unknown
+
+
 def strings(value: Any, path: str = "") -> Iterator[tuple[str, str, str]]:
-    """Every text below a value: (path, its own key, text)."""
-    if is_map(value):
-        for key in value:
-            yield from strings(value[key], f"{path}.{key}" if path else str(key))
-    elif is_list(value):
-        for index in range(len(value)):
-            yield from strings(value[index], f"{path}.{index}")
+    """Every text below a value: (path, its own key, text). What is not known yet is raised after all others."""
+    if is_map(value) or is_list(value):
+        yield from _known_first(value, path, strings)
     elif isinstance(value, str):
         steps = [word for word in path.split(".") if not word.isdigit()]
         yield path, steps[-1] if steps else "", value
 
 
 def maps(value: Any, path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Every mapping below a value, itself first, with its path."""
+    """Every mapping below a value, itself first, with its path. What is not known yet is raised after all others."""
     if is_map(value):
         yield path, value
-        for key in value:
-            yield from maps(value[key], f"{path}.{key}" if path else str(key))
-    elif is_list(value):
-        for index in range(len(value)):
-            yield from maps(value[index], f"{path}.{index}")
+    if is_map(value) or is_list(value):
+        yield from _known_first(value, path, maps)
 
 
 def document(value: Any) -> Any:

@@ -27,7 +27,7 @@ from pulumi_policy.policy import _PolicyAnalyzerServicer  # pyright: ignore[repo
 from pulumi_policy.proxy import UnknownValueError, unknown_checking_proxy
 
 from judging import exceptions
-from judging.kinds import ANY
+from judging.kinds import ANY, CLUSTER_BASE
 from judging.resource import Resource
 from judging.rule import DOCUMENTATION, Finding, Rule
 
@@ -51,6 +51,7 @@ class Judge(_PolicyAnalyzerServicer):
         self._exemptions: list[exceptions.Exemption] = []
         self._preview = os.environ.get("PULUMI_DRY_RUN") == "true"
         self._components: dict[str, Resource] = {}
+        self._cluster: Resource | None = None
         self._lock = threading.Lock()
         policies = [one.policy() for one in self.rules]
         policies.append(
@@ -87,6 +88,7 @@ class Judge(_PolicyAnalyzerServicer):
         """A run begins: whether it is a preview, and nothing seen yet."""
         self._preview = request.dry_run
         self._components.clear()
+        self._cluster = None
         return proto.AnalyzerStackConfigureResponse()
 
     def Analyze(self, request: Any, _context: Any) -> Any:
@@ -100,6 +102,9 @@ class Judge(_PolicyAnalyzerServicer):
         if component:
             with self._lock:
                 self._components[it.urn] = it
+                if it.kind in CLUSTER_BASE:
+                    self._cluster = it
+        it.cluster = self._cluster
         for one in rules:
             assert one.check
             self._judge(response, one, it, one.check(it))
@@ -112,9 +117,10 @@ class Judge(_PolicyAnalyzerServicer):
     def AnalyzeStack(self, request: Any, _context: Any) -> Any:
         response = proto.AnalyzeResponse()
         found = {one.urn: self._resource(one) for one in request.resources}
+        cluster = next((it for it in found.values() if it.kind in CLUSTER_BASE), None)
         for one in request.resources:
             it = found[one.urn]
-            it.parent = found.get(one.parent)
+            it.parent, it.cluster = found.get(one.parent), cluster
             edges = {*one.dependencies, *(urn for many in one.propertyDependencies.values() for urn in many.urns)}
             it.dependencies = [found[urn] for urn in sorted(edges) if urn in found]
         graph = list(found.values())

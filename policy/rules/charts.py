@@ -10,6 +10,7 @@ FLUX = custom("helm.toolkit.fluxcd.io/v2", "HelmRelease")
 ARGO = custom("argoproj.io/v1alpha1", "Application")
 HELM = (*sdk("pulumi_kubernetes.helm.v3", "Release"), *sdk("pulumi_kubernetes.helm.v4", "Chart"))
 CHARTS = (*FLUX, *ARGO, *HELM)
+CEPH = "rook-ceph-cluster"
 # What an engine reads besides the values that the rules see; one rule refuses them all.
 UNSEEN = (
     "spec.sources",

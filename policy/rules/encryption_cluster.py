@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from judging.kinds import component, custom, sdk
+from judging.kinds import CLUSTER_BASE, component, custom, sdk
 from judging.resource import Resource, is_map, is_true, read
 from judging.rule import ABSENT, CRITICAL, HIGH, Finding, Findings, rule, show
 
@@ -54,7 +54,7 @@ def host_disk(it: Resource) -> Findings:
 @rule(
     "cluster-secrets-encrypted",
     "Kubernetes encrypts its Secrets in etcd and keeps an audit log",
-    component("ClusterBase"),
+    CLUSTER_BASE,
     CRITICAL,
     cure="Set cluster.secretsEncryption and cluster.auditLog to true",
     reference="OWASP Kubernetes Top Ten 2022, K08",
@@ -69,7 +69,7 @@ def cluster_secrets(it: Resource) -> Findings:
 @rule(
     "pod-traffic-encrypted",
     "Traffic between pods of different nodes is encrypted",
-    component("ClusterBase"),
+    CLUSTER_BASE,
     CRITICAL,
     cure="Set network.encryption to wireguard",
     reference="OWASP Top 10 2021, A02",
@@ -119,7 +119,7 @@ def _ceph(it: Resource) -> tuple[str, Mapping[str, Any]] | None:
     """(path, spec) of a Ceph cluster, from its own resource or from its chart."""
     if it.kind in CEPH:
         return "spec", it.at("spec") or {}
-    if charts.name(it) != "rook-ceph-cluster":
+    if charts.name(it) != charts.CEPH:
         return None
     path, values = charts.values(it)
     return f"{path}.cephClusterSpec", values.get("cephClusterSpec") or {}
@@ -237,7 +237,7 @@ def _stores(it: Resource) -> Iterator[tuple[str, Any, Any]]:
     """(path, spec, ingress) of an object store, or of each that the chart makes."""
     if it.kind not in charts.CHARTS:
         yield "spec", it.at("spec"), None
-    elif charts.name(it) == "rook-ceph-cluster":
+    elif charts.name(it) == charts.CEPH:
         path, values = charts.values(it)
         for index, one in enumerate(values.get("cephObjectStores") or []):
             yield f"{path}.cephObjectStores.{index}.spec", one.get("spec"), one.get("ingress")

@@ -1,5 +1,8 @@
 """What of the cluster can be reached, and how far a pod can reach."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from judging.kinds import sdk
 from judging.resource import Resource, is_map, maps
 from judging.rule import ABSENT, CRITICAL, HIGH, MEDIUM, Finding, Findings, rule, show
@@ -8,13 +11,8 @@ from rules import charts, workloads
 
 LEVEL = "pod-security.kubernetes.io/enforce"
 ESCAPED = LEVEL.replace(".", "\\.")
-POOL_KEYS = (
-    "keystone.internal/pool",
-    "pool",
-    "metallb.io/address-pool",
-    "metallb.universe.tf/address-pool",
-    "lbipam.cilium.io/pool",
-)
+# By these Cilium and MetalLB choose a pool.
+POOL_KEYS = ("keystone.internal/pool", "metallb.io/address-pool", "metallb.universe.tf/address-pool")
 OUTSIDE = ("LoadBalancer", "NodePort")
 # The namespaces whose pods need the host, each with the reason. Nothing else may be privileged.
 PRIVILEGED = {
@@ -36,12 +34,13 @@ HOST_NAMESPACES = ("hostNetwork", "hostPID", "hostIPC")
 EVERYBODY = ("system:anonymous", "system:unauthenticated", "system:authenticated")
 
 
-def _pool(metadata: object) -> bool:
-    """Whether labels or annotations name a load-balancer pool."""
-    if not is_map(metadata):
+def _pool(metadata: object, cluster: Resource | None) -> bool:
+    """Whether labels or annotations name one of the cluster's load-balancer pools."""
+    if not is_map(metadata) or cluster is None:
         return False
     found = {**(metadata.get("labels") or {}), **(metadata.get("annotations") or {})}  # type: ignore[attr-defined]
-    return any(found.get(key) for key in POOL_KEYS)
+    named = {found[key] for key in POOL_KEYS if found.get(key)}
+    return bool(named) and named <= set(cluster.at("pools") or ())
 
 
 @rule(
@@ -49,14 +48,14 @@ def _pool(metadata: object) -> bool:
     "A Service that is reachable from outside belongs to a named pool",
     sdk("pulumi_kubernetes.core.v1", "Service", "ServicePatch"),
     HIGH,
-    cure=f"Make the type ClusterIP, or name the pool by the label {POOL_KEYS[0]}",
+    cure=f"Make the type ClusterIP, or name a pool of network.loadBalancer by the label {POOL_KEYS[0]}",
     reference="OWASP Kubernetes Top Ten 2022, K07",
     guards={"spec.type": ("LoadBalancer", "NodePort"), "spec.externalIPs": (["203.0.113.9"],)},
 )
 def service(it: Resource) -> Findings:
     kind = it.at("spec.type")
-    if kind in OUTSIDE and not _pool(it.at("metadata")):
-        yield Finding("spec.type", show(kind), "it takes an address without a named pool")
+    if kind in OUTSIDE and not _pool(it.at("metadata"), it.cluster):
+        yield Finding("spec.type", show(kind), "it names no pool of the cluster's settings")
     if it.at("spec.externalIPs"):
         yield Finding("spec.externalIPs", "set", "it takes over addresses of others")
 
@@ -66,19 +65,21 @@ def service(it: Resource) -> Findings:
     "A Service that a chart makes reachable from outside belongs to a named pool",
     charts.CHARTS,
     HIGH,
-    cure=f"Make its type ClusterIP in the values, or name the pool by the label {POOL_KEYS[0]} beside it",
+    cure=f"Make its type ClusterIP in the values, or name a pool of network.loadBalancer by the label {POOL_KEYS[0]} "
+    "beside it",
     reference="OWASP Kubernetes Top Ten 2022, K07",
     guards={"spec.values.service.type": ("LoadBalancer", "NodePort")},
 )
 def chart_service(it: Resource) -> Findings:
     path, values = charts.values(it)
-    found = dict(maps(values, path))
-    for place, inner in found.items():
+    found: dict[str, Mapping[str, Any]] = {}
+    for place, inner in maps(values, path):
+        found[place] = inner
         kind = inner.get("type") if "type" in inner else inner.get("serviceType")
         # Some charts (Traefik's) keep the service's own spec apart from its labels and annotations.
         around = found.get(place.removesuffix(".spec"))
-        if kind in OUTSIDE and not _pool(inner) and not _pool(around):
-            yield Finding(f"{place}.type", show(kind), "it takes an address without a named pool")
+        if kind in OUTSIDE and not _pool(inner, it.cluster) and not _pool(around, it.cluster):
+            yield Finding(f"{place}.type", show(kind), "it names no pool of the cluster's settings")
 
 
 @rule(

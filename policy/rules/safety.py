@@ -7,6 +7,7 @@ from typing import Any
 from judging.kinds import component, custom, sdk
 from judging.resource import Resource, document, is_list, is_loopback, is_map, is_true, read, strings
 from judging.rule import ABSENT, CRITICAL, HIGH, MEDIUM, Finding, Findings, rule, show
+from pulumi_policy.proxy import UnknownValueError
 
 from rules import charts
 
@@ -105,11 +106,13 @@ def triggers(it: Resource) -> Findings:
 @rule(
     "data-protected",
     "What holds data at AWS or in the cluster is protected from deletion",
-    (*DATA_AWS, *DATA_CLUSTER),
+    (*DATA_AWS, *DATA_CLUSTER, *charts.CHARTS),
     HIGH,
     cure="Pass protect=True; only what lies behind a loopback address may go without",
 )
 def data_protected(it: Resource) -> Findings:
+    if it.kind in charts.CHARTS and charts.name(it) != charts.CEPH:
+        return
     if not it.protect and not on_loopback(it) and it.at("metadata.namespace") not in SCRATCH:
         yield Finding("protect", "false", "a slip would delete data")
 
@@ -122,7 +125,13 @@ def on_loopback(it: Resource) -> bool:
         parts = [parts] if is_map(parts) else parts
         addresses = [one for part in parts if is_map(part) for one in part.values()]
         return bool(addresses) and all(map(is_loopback, addresses))
-    kubeconfig: Any = it.provider_props.get("kubeconfig")
+    try:
+        kubeconfig: Any = it.provider_props.get("kubeconfig")
+    except UnknownValueError:
+        # Before the first update nobody knows it, but for the address, which the program says.
+        if it.cluster is None:
+            raise
+        return is_loopback(it.cluster.at("endpoint"))
     servers = re.findall(r"""server["']?:\s*["']?(\S+?)["',]*(?:\s|$|})""", kubeconfig or "")
     return bool(servers) and all(map(is_loopback, servers))
 
@@ -170,7 +179,7 @@ def _ceph_parts(it: Resource) -> Iterator[tuple[str, str, Any]]:
     """(path, kind, spec) of a Ceph resource, or of each that the chart makes."""
     if it.kind not in charts.CHARTS:
         yield "spec", it.kind.rpartition(":")[2], it.at("spec")
-    elif charts.name(it) == "rook-ceph-cluster":
+    elif charts.name(it) == charts.CEPH:
         path, values = charts.values(it)
         yield f"{path}.cephClusterSpec", "CephCluster", values.get("cephClusterSpec")
         for kind, key in CHART_PARTS.items():

@@ -29,7 +29,7 @@ STATEFUL = (
     *sdk("pulumi_aws.efs", "FileSystem"),
     *charts.CHARTS,
 )
-STATEFUL_CHARTS = ("rook-ceph-cluster",)
+STATEFUL_CHARTS = (charts.CEPH, "longhorn")
 # What the image of pools reads in its user data (nix/images/pool-node.nix): where the key of the mesh lies. It joins
 # by nothing else, and a machine without this line joins nowhere.
 JOINS = re.compile(r"^keystone-parameters=\S", re.MULTILINE)
@@ -142,24 +142,28 @@ def hostname(graph: list[Resource]) -> Findings:
 
 @stack_rule(
     "stateful-has-backup",
-    "A stack that holds data has a backup",
+    "What holds data has a backup that covers such data",
     STATEFUL,
     HIGH,
-    cure="Fill in the section backup of the stack file; only what lies behind a loopback address may go without",
+    cure="Fill in the section backup of the stack file; volumes are in none of its copies, so let another tool copy "
+    "them and say so in a dated exception. Only what lies behind a loopback address may go without",
     reference="OWASP Top 10 2021, A08",
 )
 def backup(graph: list[Resource]) -> Findings:
-    if any(_of(graph, BACKUP)):
-        return
+    covered = {kind for it in _of(graph, BACKUP) for kind in it.at("covers") or ()}
     for it in _of(graph, STATEFUL):
         if it.kind in charts.CHARTS and charts.name(it) not in STATEFUL_CHARTS:
             continue
-        # A component is where its parts are.
+        # A component is where its parts are, and speaks for them.
+        if any(one.kind in STATEFUL for one in _parents(it)):
+            continue
         parts = [one for one in graph if it in _parents(one)] if it.kind.startswith("keystone:") else [it]
         known = [one for one in parts if one.kind.startswith(("aws:", "kubernetes:"))]
         if (known and all(on_loopback(one) for one in known)) or it.at("metadata.namespace") in SCRATCH:
             continue
-        yield Finding("the resource", "without a backup", "what is lost there would be lost for good", it)
+        for kind in it.at("holds") or ("volume",):
+            if kind not in covered:
+                yield Finding(f"a {kind} there", "without a backup", "what is lost there would be lost for good", it)
 
 
 def _parents(it: Resource) -> list[Resource]:

@@ -117,8 +117,10 @@ def chart_keys(it: Resource) -> Findings:
     for place, inner in maps(values, path):
         for key in inner:
             word = str(key).lower().replace("_", "").replace("-", "")
+            if word not in KEY_WORDS:
+                continue
             value = inner[key]
-            if word not in KEY_WORDS or not isinstance(value, str) or not value.strip():
+            if not isinstance(value, str) or not value.strip():
                 continue
             # In some charts these say which key of a Secret to read.
             if value.startswith(("$", "{{")) or (word == "secretkey" and names_something(value)):

@@ -22,12 +22,6 @@ from tests.dry_run import faults, objects
 from tests.policy import court
 from tests.recording import Engine, document, run
 
-TRUST = Trust(
-    cluster="site",
-    issuer_host="oidc.example.org",
-    provider_arn="arn:aws:iam::123456789012:oidc-provider/oidc.example.org",
-    boundary_arn="arn:aws:iam::123456789012:policy/keystone/site/boundary",
-)
 KEY = "arn:aws:kms:eu-central-1:123456789012:key/7d0e2b1c-1111-2222-3333-444455556666"
 STORAGE: dict[str, Any] = {"default": "ebs-gp3", "ebs": {}, "efs": {"fileSystemId": "fs-0123abcd"}}
 EVERYTHING: dict[str, Any] = {
@@ -53,7 +47,13 @@ def deploy(**sections: Any) -> Engine:
             settings=chosen,
             releases=charts.releases(chosen),
             namespaces={release.namespace: release.namespace for release in charts.releases(chosen).values()},
-            identity=TRUST,
+            identity=Trust(
+                cluster="site",
+                issuer_host="oidc.example.org",
+                provider_arn="arn:aws:iam::123456789012:oidc-provider/oidc.example.org",
+                provider=Anything("provider"),
+                boundary_arn="arn:aws:iam::123456789012:policy/keystone/site/boundary",
+            ),
             key_arn=KEY,
             webhook=Anything("webhook"),
         )

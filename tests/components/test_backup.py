@@ -15,6 +15,7 @@ from components.workload_role import Trust
 from keystone.backup import catalogue
 from tests import recording
 from tests.backup.test_jobs import site
+from tests.components.platforms import Anything
 from tests.policy import court
 from tests.recording import ROOT_SECRET, Engine, run
 
@@ -39,7 +40,11 @@ def deploy(*, preview: bool = False, **chosen: Any) -> Engine:
             backup=backup,
             stack="home",
             identity=Trust(
-                cluster="site", issuer_host="oidc.example.org", provider_arn=PROVIDER, boundary_arn=BOUNDARY
+                cluster="site",
+                issuer_host="oidc.example.org",
+                provider_arn=PROVIDER,
+                provider=Anything("provider"),
+                boundary_arn=BOUNDARY,
             ),
             root=pulumi.Output.secret(ROOT_SECRET),
             after=after,

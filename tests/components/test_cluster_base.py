@@ -104,4 +104,10 @@ def test_an_edge_is_no_node(deploy: Deploy) -> None:
 
 def test_the_component_says_what_policies_judge_a_cluster_by(deploy: Deploy, site: Settings) -> None:
     base = deploy(_build(site)).named("cluster")
-    assert base.inputs == {"secretsEncryption": True, "auditLog": True, "podEncryption": "wireguard"}
+    assert base.inputs == {
+        "secretsEncryption": True,
+        "auditLog": True,
+        "podEncryption": "wireguard",
+        "endpoint": site.cluster.api.endpoint,
+        "pools": sorted(site.network.load_balancer.pools),
+    }

@@ -9,6 +9,7 @@ from pulumi_aws.sqs import Queue
 
 from components.workload_role import Trust, WorkloadRole, WorkloadRoleArgs
 from keystone.iam import Statement
+from tests.components.platforms import Anything
 from tests.recording import Engine
 
 Deploy = Callable[..., Engine]
@@ -22,7 +23,11 @@ def build() -> object:
         "drainer",
         WorkloadRoleArgs(
             identity=Trust(
-                cluster="site", issuer_host="oidc.example.org", provider_arn=PROVIDER, boundary_arn=BOUNDARY
+                cluster="site",
+                issuer_host="oidc.example.org",
+                provider_arn=PROVIDER,
+                provider=Anything("provider"),
+                boundary_arn=BOUNDARY,
             ),
             namespace="kube-system",
             service_account="drainer",
@@ -39,6 +44,8 @@ def test_a_role_trusts_one_service_account_and_is_bounded(deploy: Deploy) -> Non
         "oidc.example.org:aud": "sts.amazonaws.com",
         "oidc.example.org:sub": "system:serviceaccount:kube-system:drainer",
     }
+    assert statement["Principal"] == {"Federated": PROVIDER}
+    assert role.dependencies == {"provider"}
     assert role.inputs["permissionsBoundary"] == BOUNDARY
     assert (role.inputs["path"], role.inputs["name"]) == ("/keystone/site/", "site-drainer")
 

@@ -21,16 +21,18 @@ def _cases(folder: str) -> dict[str, dict[str, Any]]:
 
 
 BAD, GOOD = _cases("bad"), _cases("good")
-# What a rule never sees in a resource: it judges the whole graph, or what the engine tells beside the inputs.
-GRAPH = {one.name for one in court.rules() if one.check_stack}
+
+
+def _shown(case: court.Case) -> list[court.Case]:
+    """The resource after the components that its rules know."""
+    parents = [court.catalogue()[case.parent]] if case.parent in court.catalogue() else []
+    return [court.catalogue()["cluster"], *parents, case]
 
 
 def _resources(entry: dict[str, Any]) -> tuple[list[court.Case], bool]:
     if "stack" in entry:
         return [court.varied(one) for one in entry["stack"]], True
-    case = court.varied(entry)
-    parents = [court.catalogue()[case.parent]] if case.parent in court.catalogue() else []
-    return [*parents, case], False
+    return _shown(court.varied(entry)), False
 
 
 def test_there_are_eighty_of_each() -> None:
@@ -59,9 +61,7 @@ def test_a_look_alike_passes(name: str) -> None:
 
 @pytest.mark.parametrize("name", court.catalogue())
 def test_every_good_resource_passes_every_rule(name: str) -> None:
-    case = court.catalogue()[name]
-    parents = [court.catalogue()[case.parent]] if case.parent in court.catalogue() else []
-    verdict = court.judge([*parents, case])
+    verdict = court.judge(_shown(court.catalogue()[name]))
     assert not verdict.violations
     assert not verdict.notes
 

@@ -2,18 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
 from typing import Any
 
-import pulumi.runtime
 import pytest
+from judging.kinds import CLUSTER_BASE
 from judging.resource import read
 from judging.rule import ABSENT, Rule
 
-from keystone.settings import read as read_settings
 from tests import test_program
-from tests.policy import court
-from tests.recording import Engine, Recorded, answers, plain
+from tests.policy import court, recorded
+from tests.recording import plain
 
 # Mutations that a rule rightly does not notice: (rule, guarded path, which resources) and why.
 EXPLAINED: dict[tuple[str, str, Callable[[court.Case], bool]], str] = {
@@ -93,60 +91,11 @@ FREE_KINDS = (
 )
 
 
-@cache
-def _recorded(stack: str) -> Engine:
-    return test_program._program(stack)
-
-
-def _answering(props: dict[str, Any], endpoint: str) -> dict[str, Any]:
-    """A provider's inputs; the kubeconfig, which recording makes up, leads to the stack's own API."""
-    shown = {key: plain(value) for key, value in props.items()}
-    return (
-        {**shown, "kubeconfig": f"clusters: [{{cluster: {{server: {endpoint}}}}}]"} if "kubeconfig" in shown else shown
-    )
-
-
 @pytest.fixture(params=test_program.STACKS)
 def cases(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> list[court.Case]:
     """The program's resources, parents first, as the engine would describe them."""
     monkeypatch.chdir(test_program.PROJECT)
-    found = list(_cases(request.param))
-    pulumi.runtime.set_all_config({})
-    return found
-
-
-@cache
-def _cases(stack: str) -> tuple[court.Case, ...]:
-    engine = _recorded(stack)
-    providers = {one.name: one.inputs for one in engine.resources if one.kind.startswith("pulumi:providers:")}
-    endpoint = read_settings(stack, test_program.PROJECT).cluster.api.endpoint
-    components = {one.name: one for one in engine.resources if one.kind.startswith("keystone:")}
-    by_name: dict[str, list[Recorded]] = {}
-    for one in engine.resources:
-        by_name.setdefault(one.name, []).append(one)
-    made: dict[tuple[str, str], court.Case] = {}
-
-    def case(one: Recorded) -> court.Case:
-        if (one.kind, one.name) not in made:
-            made[one.kind, one.name] = describe(one)
-        return made[one.kind, one.name]
-
-    def describe(one: Recorded) -> court.Case:
-        parent = components.get(one.parent)
-        others = (other for name in sorted(one.dependencies) for other in by_name.get(name, []) if other is not one)
-        return court.Case(
-            kind=one.kind,
-            name=one.name,
-            # A role's ARN is an output, and the pack compares it.
-            props={**one.inputs, **(answers(one.kind, one.inputs) if one.kind.endswith(":Role") else {})},
-            protect=one.protect,
-            provider=one.provider,
-            provider_props=_answering(providers.get(one.provider, {}), endpoint),
-            parent=case(parent).urn if parent and parent is not one else "",
-            depends_on=tuple(case(other).urn for other in others),
-        )
-
-    return tuple(case(one) for one in sorted(engine.resources, key=lambda one: not one.kind.startswith("keystone:")))
+    return list(recorded.cases(request.param))
 
 
 def test_no_stack_of_ours_breaks_a_rule(cases: list[court.Case]) -> None:
@@ -157,7 +106,12 @@ def test_no_stack_of_ours_breaks_a_rule(cases: list[court.Case]) -> None:
 
 def test_the_pack_judges_every_kind_of_thing_that_the_program_makes(cases: list[court.Case]) -> None:
     judged = {kind for one in court.rules() for kind in one.kinds}
-    free = {"keystone:components:Primer", "pulumi:providers:kubernetes", "kubernetes:core/v1:NodePatch"}
+    free = {
+        "keystone:components:Primer",
+        "pulumi:providers:kubernetes",
+        "kubernetes:core/v1:NodePatch",
+        "pulumi:pulumi:Stack",
+    }
     # These only hold others together, or say what no rule is about: pools, certificates, claims of buckets, sources.
     free |= {f"keystone:components:{name}" for name in COMPOSITES}
     assert {one.kind for one in cases} <= judged | free | set(FREE_KINDS)
@@ -179,8 +133,8 @@ def _changes_something(case: court.Case, path: str, value: Any) -> bool:
 
 
 def _family(case: court.Case, cases: list[court.Case]) -> list[court.Case]:
-    """The resource with the components that it lies in."""
-    return [one for one in cases if one.urn == case.parent] + [case]
+    """The resource with the component that it lies in, and the cluster's."""
+    return [one for one in cases if one.urn == case.parent or (one.kind in CLUSTER_BASE and one is not case)] + [case]
 
 
 def test_every_flip_of_a_guarded_property_is_noticed(cases: list[court.Case]) -> None:
