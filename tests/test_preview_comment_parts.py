@@ -1,6 +1,8 @@
 """What a preview says of machines, bills and reboots, case by case."""
 
 import json
+import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,7 @@ import pytest
 
 from keystone import facts
 from keystone.errors import KeystoneError
-from keystone.preview_comment import Reboots, Subject, read, render
+from keystone.preview_comment import Reboots, Subject, read, render, run
 from keystone.preview_comment.costs import costs
 from keystone.preview_comment.machines import fates
 from keystone.preview_comment.mask import mask
@@ -105,6 +107,7 @@ def test_the_digest_and_the_stream_tell_the_same_about_machines_and_bills() -> N
 
 
 GROUP = "aws:autoscaling/group:Group"
+NODE_POOL = "kubernetes:karpenter.sh/v1:NodePool"
 VOLUME = "kubernetes:core/v1:PersistentVolumeClaim"
 
 
@@ -112,11 +115,35 @@ def claim(size: str) -> dict[str, Any]:
     return {"spec": {"resources": {"requests": {"storage": size}}}}
 
 
+def group(*types: str) -> dict[str, Any]:
+    shares = {"onDemandPercentageAboveBaseCapacity": 100.0 if len(types) == 1 else 0.0}
+    overrides = [{"instanceType": one} for one in types]
+    return {"mixedInstancesPolicy": {"launchTemplate": {"overrides": overrides}, "instancesDistribution": shares}}
+
+
+def node_pool(nodes: str, *types: str) -> dict[str, Any]:
+    wanted = {"karpenter.sh/capacity-type": ["spot"], "node.kubernetes.io/instance-type": list(types)}
+    requirements = [{"key": key, "operator": "In", "values": values} for key, values in wanted.items()]
+    return {"spec": {"limits": {"nodes": nodes}, "template": {"spec": {"requirements": requirements}}}}
+
+
 @pytest.mark.parametrize(
     ("step", "what"),
     [
         (plans.step("update", GROUP, "g", old={"maxSize": 3}, new={"maxSize": 6.0}), "maxSize 3 -> 6"),
         (plans.step("update", GROUP, "g", old={"maxSize": 3, "tags": 1}, new={"maxSize": 3, "tags": 2}), None),
+        (
+            plans.step("update", GROUP, "g", old=group("t3.medium", "t3a.medium"), new=group("m5.24xlarge")),
+            "instanceType t3.medium/t3a.medium -> m5.24xlarge, onDemandPercentageAboveBaseCapacity 0 -> 100",
+        ),
+        (
+            plans.step("update", NODE_POOL, "n", old=node_pool("4", "t3.medium"), new=node_pool("9", "t3.medium")),
+            "nodes 4 -> 9",
+        ),
+        (
+            plans.step("update", NODE_POOL, "n", old=node_pool("4", "t3.medium"), new=node_pool("4", "m5.24xlarge")),
+            "values spot/t3.medium -> spot/m5.24xlarge",
+        ),
         (plans.step("create", "aws:kms/key:Key", "k"), ""),
         (plans.step("delete", VOLUME, "v", old=claim("20Gi")), "storage 20Gi"),
         (plans.step("update", VOLUME, "v", old=claim("20Gi"), new=claim("40Gi")), "storage 20Gi -> 40Gi"),
@@ -218,3 +245,17 @@ class TestReboots:
         judge = Reboots(stack="dev", project=new, base=old)
         text = render(read(plans.events(*steps)), Subject(stack="dev"), judge)
         assert "| `w1` | switched | switch; reboot not determined (nix cannot evaluate dev-w1) |" in text
+
+
+def test_what_the_providers_write_for_a_comment_lies_in_a_folder_that_ends_with_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "pulumi"
+    program.write_text('#!/bin/sh\ntouch "$TMPDIR/credentials"\necho "$TMPDIR $(stat -c %a "$TMPDIR")"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(run.state, "load", lambda *_, **__: None)
+    (tmp_path / "Pulumi.dev.yaml").touch()
+    folder, mode = run.output("dev", tmp_path).split()
+    assert (mode, Path(folder).exists()) == ("700", False)
+    assert Path(folder) != Path(tempfile.gettempdir())

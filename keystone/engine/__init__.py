@@ -11,7 +11,6 @@ import os
 import queue
 import signal
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -181,14 +180,7 @@ def _interrupts() -> Iterator[list[int]]:
 
 def _drive(run: Run, reporter: Reporter) -> tuple[int, str]:
     """Run pulumi to its end; returns its exit status and what it said outside of events."""
-    environment = {
-        **process.environment(),
-        "KEYSTONE_STACK": run.stack,
-        "PULUMI_ENABLE_STREAMING_JSON_PREVIEW": "true",
-    }
-    # The providers leave files there that hold credentials; what our own commands share stays where it is.
-    with _interrupts() as caught, process.temporary_folder() as temporary:
-        environment |= {"TMPDIR": str(temporary), "KEYSTONE_RUNTIME": tempfile.gettempdir()}
+    with _interrupts() as caught, process.private(run.stack) as environment:
         # A session of its own: Ctrl-C reaches pulumi once, from us, and never its plugins behind its back; and if it is
         # killed, what it leaves running can be found by the session's number.
         engine = subprocess.Popen(

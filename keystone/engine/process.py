@@ -44,6 +44,22 @@ def temporary_folder() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def private(stack: str) -> Iterator[dict[str, str]]:
+    """The environment of a run that tells its events, with a temporary folder of its own until the block ends.
+
+    The providers leave files there that hold credentials; what our own commands share stays where it is.
+    """
+    with temporary_folder() as temporary:
+        yield {
+            **environment(),
+            "KEYSTONE_STACK": stack,
+            "PULUMI_ENABLE_STREAMING_JSON_PREVIEW": "true",
+            "TMPDIR": str(temporary),
+            "KEYSTONE_RUNTIME": tempfile.gettempdir(),
+        }
+
+
 def quick(arguments: list[str], project: Path, given: str | None = None, limit: float = QUICK_SECONDS) -> str:
     """Run a short `pulumi` command and return what it printed. `given` goes to its standard input.
 

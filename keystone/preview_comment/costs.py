@@ -10,9 +10,17 @@ from typing import Any
 
 from keystone.preview_comment.plan import Plan, Step
 
-# Type -> the properties by which it is billed. A type without any is billed for being there.
+# Type -> the properties by which it is billed; a * stands for every item of a list. A type without any is billed for
+# being there.
 BILLED: dict[str, tuple[str, ...]] = {
-    "aws:autoscaling/group:Group": ("minSize", "maxSize", "desiredCapacity"),
+    "aws:autoscaling/group:Group": (
+        "minSize",
+        "maxSize",
+        "desiredCapacity",
+        "mixedInstancesPolicy.launchTemplate.overrides.*.instanceType",
+        "mixedInstancesPolicy.instancesDistribution.onDemandBaseCapacity",
+        "mixedInstancesPolicy.instancesDistribution.onDemandPercentageAboveBaseCapacity",
+    ),
     "aws:cloudfront/distribution:Distribution": ("priceClass",),
     "aws:ebs/volume:Volume": ("size", "type", "iops", "throughput"),
     "aws:ec2/eip:Eip": (),
@@ -29,7 +37,13 @@ BILLED: dict[str, tuple[str, ...]] = {
     "cloudflare:index/loadBalancer:LoadBalancer": (),
     "kubernetes:core/v1:PersistentVolumeClaim": ("spec.resources.requests.storage", "spec.storageClassName"),
     "kubernetes:core/v1:Service": ("spec.type",),
-    "kubernetes:karpenter.sh/v1:NodePool": ("spec.limits.cpu", "spec.limits.memory"),
+    "kubernetes:karpenter.sh/v1:NodePool": (
+        "spec.limits.nodes",
+        "spec.limits.cpu",
+        "spec.limits.memory",
+        # Instance types, zones, spot or on demand.
+        "spec.template.spec.requirements.*.values.*",
+    ),
     "kubernetes:apps/v1:StatefulSet": ("spec.replicas",),
 }
 # Only billed in one of their forms.
@@ -65,7 +79,7 @@ def _cost(step: Step) -> Cost | None:
     parts = []
     for path in BILLED[step.type]:
         old, new = _shown(_look(step.old, path)), _shown(_look(step.new, path))
-        word = path.rsplit(".", 1)[-1]
+        word = path.removesuffix(".*").rsplit(".", 1)[-1]
         match step.kind:
             case "create" if new:
                 parts.append(f"{word} {new}")
@@ -79,14 +93,19 @@ def _cost(step: Step) -> Cost | None:
 
 
 def _look(inputs: Mapping[str, Any], path: str) -> Any:
-    value: Any = inputs
+    found: list[Any] = [inputs]
     for key in path.split("."):
-        value = value.get(key) if isinstance(value, Mapping) else None
-    return value
+        if key == "*":
+            found = [item for one in found if isinstance(one, list) for item in one]
+        else:
+            found = [one[key] for one in found if isinstance(one, Mapping) and key in one]
+    return found if "*" in path else next(iter(found), None)
 
 
 def _shown(value: Any) -> str:
-    """A number, a size or the name of a class. Anything else is not shown: it is no quantity."""
+    """A number, a size or the name of a class, or several. Anything else is not shown: it is no quantity."""
+    if isinstance(value, list):
+        return "/".join(_shown(one) for one in value)
     if value is None:
         return ""
     text = f"{value:g}" if isinstance(value, float) else str(value)
