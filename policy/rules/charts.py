@@ -50,3 +50,10 @@ def values(it: Resource) -> tuple[str, Mapping[str, Any]]:
     if not is_map(found):
         raise ValueError("values are no map")
     return path, found
+
+
+def namespace(it: Resource) -> Any:
+    """Where the chart's pods run; None where nothing says so."""
+    if it.kind in FLUX:
+        return it.at("spec.targetNamespace") or it.at("metadata.namespace")
+    return it.at("spec.destination.namespace") if it.kind in ARGO else it.at("namespace")

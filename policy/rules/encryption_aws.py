@@ -256,6 +256,7 @@ def kms_rotation(it: Resource) -> Findings:
     sdk("pulumi_aws.kms", "Key"),
     CRITICAL,
     cure="Leave deletion_window_in_days at 30, or set at least 14; leave bypass_policy_lockout_safety_check off",
+    reference="OWASP Top 10 2021, A01",
     guards={"deletionWindowInDays": (7,), "bypassPolicyLockoutSafetyCheck": (True,)},
 )
 def kms_deletion(it: Resource) -> Findings:

@@ -137,6 +137,27 @@ def workload(it: Resource) -> Findings:
 
 
 @rule(
+    "chart-not-privileged",
+    "No chart's values ask for privileged pods or a namespace of their host, outside of the listed namespaces",
+    charts.CHARTS,
+    CRITICAL,
+    cure="Leave privileged, hostNetwork, hostPID and hostIPC out of the values",
+    reference="CIS Kubernetes 1.8, 5.2.2 to 5.2.5",
+    guards={
+        "spec.values.hostNetwork": (True,),
+        "spec.values.controller.hostPID": (True,),
+        "spec.values.securityContext.privileged": (True,),
+    },
+)
+def chart_workload(it: Resource) -> Findings:
+    path, values = charts.values(it)
+    for place, inner in maps(values, path):
+        for key in (*HOST_NAMESPACES, "privileged"):
+            if inner.get(key) is True and charts.namespace(it) not in PRIVILEGED:
+                yield Finding(f"{place}.{key}", "true", "a pod there sees and reaches what its host does")
+
+
+@rule(
     "binding-names-people",
     "No role is bound to everybody",
     (
@@ -186,4 +207,4 @@ def ingress(it: Resource) -> Findings:
         yield Finding("spec.tls", "empty", "it would serve plain HTTP")
 
 
-RULES = (service, chart_service, namespace, workload, binding, role, ingress)
+RULES = (service, chart_service, namespace, workload, chart_workload, binding, role, ingress)

@@ -35,6 +35,7 @@ DATA_CLUSTER = (
     HOST,
     CRITICAL,
     cure="Set protectHosts to true; only hosts on loopback addresses may go without",
+    reference="NIST SP 800-53 Rev. 5, CM-3",
     guards={"protect": (False, ABSENT)},
 )
 def host_protected(it: Resource) -> Findings:
@@ -52,6 +53,7 @@ def _is_install(it: Resource) -> bool:
     COMMAND,
     CRITICAL,
     cure="Pass protect=True to the install command; only hosts on loopback addresses may go without",
+    reference="NIST SP 800-53 Rev. 5, CM-3",
 )
 def install_protected(it: Resource) -> Findings:
     if not _is_install(it) or it.protect:
@@ -66,6 +68,7 @@ def install_protected(it: Resource) -> Findings:
     COMMAND,
     CRITICAL,
     cure="Let triggers hold the host's installGeneration alone, set update, and leave delete out",
+    reference="NIST SP 800-53 Rev. 5, CM-3",
     guards={
         "triggers": (["sha256:0123"], [1, 2], [1.5], [], ABSENT),
         "update": (ABSENT,),
@@ -94,6 +97,7 @@ def install_generation(it: Resource) -> Findings:
     (*COMMAND, *sdk("pulumi_command.remote", "Command")),
     HIGH,
     cure="Let triggers hold generations; pass a hash by environment, which updates",
+    reference="NIST SP 800-53 Rev. 5, CM-3",
     guards={"triggers": (["sha256:0123"], ["2026-11-21T00:00:00Z"])},
 )
 def triggers(it: Resource) -> Findings:
@@ -109,6 +113,7 @@ def triggers(it: Resource) -> Findings:
     (*DATA_AWS, *DATA_CLUSTER, *charts.CHARTS),
     HIGH,
     cure="Pass protect=True; only what lies behind a loopback address may go without",
+    reference="NIST SP 800-53 Rev. 5, SI-12",
 )
 def data_protected(it: Resource) -> Findings:
     if it.kind in charts.CHARTS and charts.name(it) != charts.CEPH:
@@ -147,6 +152,7 @@ def on_loopback(it: Resource) -> bool:
     ),
     HIGH,
     cure="Leave force_destroy, force_delete and cleanupPolicy.confirmation out; keep pools on deletion",
+    reference="NIST SP 800-53 Rev. 5, SI-12",
     guards={
         "forceDestroy": (True,),
         "forceDelete": (True,),
@@ -197,6 +203,7 @@ def _ceph_parts(it: Resource) -> Iterator[tuple[str, str, Any]]:
     ),
     MEDIUM,
     cure="Set deletion_protection to true (a table: deletion_protection_enabled, a balancer: enable_...)",
+    reference="AWS Foundational Security Best Practices 1.0.0, RDS.8, DynamoDB.6 and ELB.6",
     guards={
         "deletionProtection": (False, ABSENT),
         "deletionProtectionEnabled": (False, ABSENT),

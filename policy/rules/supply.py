@@ -4,13 +4,14 @@ import re
 from typing import Any
 
 from judging.kinds import ANY, custom, sdk
-from judging.resource import Resource, is_map, is_true
+from judging.resource import Resource, is_map, is_true, strings
 from judging.rule import ABSENT, CRITICAL, HIGH, MEDIUM, Finding, Findings, rule, show
 
 from rules import charts, workloads
 
 EXACT = re.compile(r"^v?\d+\.\d+\.\d+(?:[-+][0-9A-Za-z.+-]+)?$")
 DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
+MOVING = ("latest", "stable", "edge", "nightly", "main", "master", "dev")
 TAG = re.compile(r":[\w][\w.-]*$")
 SOURCES = custom("source.toolkit.fluxcd.io/v1", "HelmRepository", "OCIRepository", "GitRepository")
 OCI = custom("source.toolkit.fluxcd.io/v1", "OCIRepository")
@@ -152,6 +153,25 @@ def image(it: Resource) -> Findings:
 
 
 @rule(
+    "chart-image-pinned",
+    "No chart's values choose an image that changes under its name",
+    charts.CHARTS,
+    HIGH,
+    cure="Leave the tag to the chart's version, or name one exact tag or a digest",
+    reference="OWASP Kubernetes Top Ten 2022, K02",
+    guards={
+        "spec.values.image.tag": ("latest", "main", "nightly"),
+        "spec.values.image": ("nginx:latest",),
+    },
+)
+def chart_image(it: Resource) -> Findings:
+    path, values = charts.values(it)
+    for place, key, text in strings(values, path):
+        if (key == "tag" and text in MOVING) or (key == "image" and text.rpartition(":")[2] in MOVING):
+            yield Finding(place, text, "what runs there would change without a change here")
+
+
+@rule(
     "operand-image-pinned",
     "An operator's image in a custom resource has an exact tag or a digest",
     (*custom("ceph.rook.io/v1", "CephCluster"), *custom("vault.banzaicloud.com/v1alpha1", "Vault")),
@@ -235,4 +255,17 @@ def not_shared(it: Resource) -> Findings:
     yield Finding("the resource", it.kind.rpartition(":")[2], "disks may hold secrets")
 
 
-RULES = (chart, values_seen, source, source_tls, helm_tls, image, operand, host_key, ami, own_provider, not_shared)
+RULES = (
+    chart,
+    values_seen,
+    source,
+    source_tls,
+    helm_tls,
+    image,
+    chart_image,
+    operand,
+    host_key,
+    ami,
+    own_provider,
+    not_shared,
+)

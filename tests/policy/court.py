@@ -13,7 +13,6 @@ from typing import Any
 
 import yaml
 from google.protobuf import json_format
-from judging.kinds import CUSTOM
 from judging.resource import words
 from judging.rule import ABSENT, Rule
 from judging.server import Judge
@@ -221,8 +220,3 @@ def graph(cases: Sequence[Case]) -> Any:
             message.parent = _parent(one, cases)
         message.dependencies.extend(urns.get(name, name) for name in one.depends_on)
     return asked
-
-
-def kinds_of(kind: str) -> str:
-    """For messages: a type's last word."""
-    return CUSTOM.get(kind, ("", kind.rpartition(":")[2]))[1]

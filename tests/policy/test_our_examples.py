@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from judging.kinds import CLUSTER_BASE, sdk
-from rules import safety, stack
+from rules import credentials, exposure_cluster, safety, stack, static_keys, supply
 
 from tests import test_program
 from tests.policy import court, recorded
@@ -123,34 +123,23 @@ def test_a_volume_is_noticed_that_no_copy_covers(folders: dict[str, Path], monke
 
 # What only an update can judge, since AWS chooses it: keys' and distributions' ids, ARNs of roles with their rights,
 # queues' URLs, the values of certificates' proofs; and documents that hold one of these.
+IN_CHARTS = (
+    "chart-aws-node-lifecycle-release: spec.values.serviceAccount.annotations.eks.amazonaws.com/role-arn",
+    "chart-cluster-autoscaler-release: spec.values.rbac.serviceAccount.annotations.eks.amazonaws.com/role-arn",
+    "chart-node-termination-handler-release: spec.values.queueURL",
+)
 NOT_KNOWN_YET = {
-    (
-        "chart-no-credentials",
-        "chart-aws-node-lifecycle-release: spec.values.serviceAccount.annotations.eks.amazonaws.com/role-arn",
+    *(
+        (one.name, place)
+        for one in (
+            supply.chart_image,
+            exposure_cluster.chart_service,
+            exposure_cluster.chart_workload,
+            credentials.chart,
+            static_keys.chart_keys,
+        )
+        for place in IN_CHARTS
     ),
-    (
-        "chart-no-credentials",
-        "chart-cluster-autoscaler-release: spec.values.rbac.serviceAccount.annotations.eks.amazonaws.com/role-arn",
-    ),
-    ("chart-no-credentials", "chart-node-termination-handler-release: spec.values.queueURL"),
-    (
-        "chart-no-static-keys",
-        "chart-aws-node-lifecycle-release: spec.values.serviceAccount.annotations.eks.amazonaws.com/role-arn",
-    ),
-    (
-        "chart-no-static-keys",
-        "chart-cluster-autoscaler-release: spec.values.rbac.serviceAccount.annotations.eks.amazonaws.com/role-arn",
-    ),
-    ("chart-no-static-keys", "chart-node-termination-handler-release: spec.values.queueURL"),
-    (
-        "chart-service-pool-named",
-        "chart-aws-node-lifecycle-release: spec.values.serviceAccount.annotations.eks.amazonaws.com/role-arn",
-    ),
-    (
-        "chart-service-pool-named",
-        "chart-cluster-autoscaler-release: spec.values.rbac.serviceAccount.annotations.eks.amazonaws.com/role-arn",
-    ),
-    ("chart-service-pool-named", "chart-node-termination-handler-release: spec.values.queueURL"),
     ("iam-policy-not-admin", "aws-identity-pool-keys-rights: policy"),
     ("iam-policy-not-admin", "aws-nodes-node-termination-handler-rights: policy"),
     ("iam-policy-not-admin", "pool-spot-rights: policy"),

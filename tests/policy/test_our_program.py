@@ -8,6 +8,7 @@ import pytest
 from judging.kinds import CLUSTER_BASE
 from judging.resource import read
 from judging.rule import ABSENT, Rule
+from rules.exposure_cluster import PRIVILEGED
 
 from tests import test_program
 from tests.policy import court, recorded
@@ -36,6 +37,11 @@ EXPLAINED: dict[tuple[str, str, Callable[[court.Case], bool]], str] = {
         lambda it: "127." in str(it.props.get("endpoints")),
     ): "a twin of AWS takes any key",
     ("tunnel-record-proxied", "*", lambda it: it.name.startswith("aws-")): "it leads to CloudFront or proves a name",
+    (
+        "chart-not-privileged",
+        "*",
+        lambda it: read(it.props, "spec.targetNamespace") in PRIVILEGED,
+    ): "the namespace is listed with its reason",
     ("host-protected", "*", lambda it: it.props["address"].startswith("127.")): "a host of a twin may be wiped",
 }
 
