@@ -6,10 +6,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import clouds, policies, sites
+from bench import checks, clouds, policies, sites
 from bench.life import MAKE, Life, clean, environment, measure
 from bench.measure import Result, run
-from bench.table import Row, show, timed
+from bench.table import MISSED, Row, show, timed
 
 DEV_NETWORK, MANY_NETWORK, BARE_NETWORK = "127.241.0", "127.242.0", "127.243.0"
 BARE = Life(stack=sites.STACK, title="Primer, 3 workers, no platform", seconds=120, megabytes=3000, resources=150)
@@ -94,7 +94,7 @@ def preview(folder: Path, variables: dict[str, str]) -> Result:
 
 
 def main() -> int:
-    """Print the table; 1 when a measurement could not be made."""
+    """Print the table; 1 when a measurement could not be made, or is past its bar."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--skip-dev", action="store_true", help="only the previews of many hosts")
     parser.add_argument("--skip-cloud", action="store_true", help="without the stack dev-cloud")
@@ -111,11 +111,14 @@ def main() -> int:
             if not options.skip_cloud:
                 clouds.cloud(Path(folder, "cloud"), options.pool)
             judged()
+            checks.measure(Path(folder, "checks"))
             previews(Path(folder), counts)
         except RuntimeError as error:
             print(error, file=sys.stderr)
             return 1
-    return 0
+    for what in MISSED:
+        print(f"bench: {what.strip()}: past its bar", file=sys.stderr)
+    return 1 if MISSED else 0
 
 
 if __name__ == "__main__":

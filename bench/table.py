@@ -15,8 +15,14 @@ class Row:
     held: bool | None = None
 
 
+MISSED: list[str] = []
+"""The lines that were past their bars."""
+
+
 def show(row: Row) -> None:
     """Print a line as soon as it is known."""
+    if row.held is False:
+        MISSED.append(row.what)
     verdict = {None: "", True: "ok", False: "MISSED"}[row.held]
     print(f"{row.what:<44} {row.value:>26}  {row.bar:<22} {verdict}".rstrip(), flush=True)
 
