@@ -52,6 +52,7 @@ def build(here: Path, flake: Path, attribute: str) -> str:
         name = f"nixos-system-{host}-{store.RELEASE}"
         path = store.store_path({**dict(_tree(flake)), **files}, name)
         store.add(here, path, _system(files, stack, host), links=_links())
+        store.derive(here, path, files)
     else:
         mode = OUTPUTS[output]
         content = {"layout.json": _layout(files, mode)}

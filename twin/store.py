@@ -82,6 +82,17 @@ def add(store: Path, path: str, files: Mapping[str, bytes], links: Mapping[str, 
         _settle(temporary, target)
 
 
+def derive(store: Path, path: str, files: Mapping[str, bytes]) -> None:
+    """Write the derivation of an object beside it, as Nix leaves one that all users of the computer may read.
+
+    It names the inputs that are texts with what stands in them, as builders' environments do.
+    """
+    texts = {name: content.decode(errors="replace") for name, content in files.items() if not name.endswith(".age")}
+    environment = ",".join(f"({json.dumps(name)},{json.dumps(text)})" for name, text in sorted(texts.items()))
+    text = f'Derive([("out","{path}","","")],[],[],"x86_64-linux","/bin/sh",[],[{environment}])'
+    (store / f"{path.rpartition('/')[2]}.drv").write_text(text)
+
+
 def export(store: Path, path: str) -> bytes:
     """Return one object as a tar archive, for `unpack`. Raises KeystoneError for a path that the store lacks."""
     source = store / path.rpartition("/")[2]

@@ -16,6 +16,7 @@ PIECE = 16 * 1024 * 1024
 OVERLAP = 64 * 1024
 """Bytes that two pieces share, so that a secret on the border is in one of them as a whole."""
 STATE = "state"
+STORE = Path("/nix/store")
 _CIPHER = "4dabf18193072939515e22adb298388d"
 
 
@@ -88,13 +89,27 @@ def git_tree(project: Path) -> Iterator[Place]:
 
 
 def usual(stack: str, project: Path) -> Iterator[Place]:
-    """Rendered facts and the plug-ins' and the twin's logs. The machines' own disks hold secrets rightly: not read."""
-    twin = project / ".twin" / stack
-    folders = [project / "nix" / "facts" / stack, twin / "logs"]
-    homes = {Path(home) for home in [os.environ.get("PULUMI_HOME", ""), str(twin / "pulumi")] if home}
-    folders += sorted(home / "logs" for home in homes)
+    """Rendered facts, the derivations of the hosts' systems, the logs of plug-ins and twin.
+
+    The machines' own disks hold secrets rightly: not read.
+    """
+    facts, twin = project / "nix" / "facts" / stack, project / ".twin" / stack
+    folders = [facts, twin / "logs"]
+    folders += sorted(home / "logs" for home in {_engine_home(), twin / "pulumi"})
     yield from _recent(file for folder in folders if folder.is_dir() for file in _files(folder))
-    yield from _recent(sorted((twin / "store").rglob("*.drv")))
+    hosts = sorted(file.stem for file in facts.glob("*.json"))
+    yield from _recent(sorted({file for store in (STORE, twin / "store") for file in _systems(store, hosts)}))
+
+
+def _engine_home() -> Path:
+    """Where the engine keeps its logs; it goes by the same variable."""
+    return Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
+
+
+def _systems(store: Path, hosts: Iterable[str]) -> Iterator[Path]:
+    """The derivations of hosts' systems, which every user of the computer may read. Earlier builds too."""
+    for host in hosts:
+        yield from store.glob(f"*-nixos-system-{host}-*.drv")
 
 
 def leaves(document: Any, path: str = "") -> Iterator[tuple[str, str]]:
