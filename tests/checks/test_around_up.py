@@ -86,7 +86,8 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
     monkeypatch.setenv("PATH", f"{tmp_path}/bin{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("PULUMI_BACKEND_URL", f"file://{tmp_path}/backend")
     monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", PASSPHRASE)
-    for name in ("PULUMI_HOME", "PULUMI_CONFIG_PASSPHRASE_FILE", "KEYSTONE_STACK"):
+    monkeypatch.setenv("PULUMI_HOME", str(tmp_path / "engine"))
+    for name in ("PULUMI_CONFIG_PASSPHRASE_FILE", "KEYSTONE_STACK"):
         monkeypatch.delenv(name, raising=False)
     return made
 

@@ -124,7 +124,7 @@ def test_a_volume_is_noticed_that_no_copy_covers(folders: dict[str, Path], monke
 # What only an update can judge, since AWS chooses it: keys' and distributions' ids, ARNs of roles with their rights,
 # queues' URLs, the values of certificates' proofs; and documents that hold one of these.
 IN_CHARTS = (
-    "chart-aws-node-lifecycle-release: spec.values.serviceAccount.annotations.eks.amazonaws.com/role-arn",
+    "chart-aws-node-lifecycle-release: spec.values.env.1.value",
     "chart-cluster-autoscaler-release: spec.values.rbac.serviceAccount.annotations.eks.amazonaws.com/role-arn",
     "chart-node-termination-handler-release: spec.values.queueURL",
 )
@@ -153,8 +153,6 @@ NOT_KNOWN_YET = {
     ("s3-tls-only", "aws-identity-issuer-documents-policy: policy"),
     ("service-account-role-exists", "stack: metadata.annotations.eks.amazonaws.com/role-arn"),
     ("sqs-encrypted", "aws-nodes-drain-events-queue: kmsMasterKeyId"),
-    ("ssm-parameter-secure", "pool-spot-agent-token: keyId"),
-    ("ssm-parameter-secure", "pool-spot-mesh-key: keyId"),
     ("tunnel-record-proxied", "aws-identity-issuer-name: content"),
     ("tunnel-record-proxied", "aws-identity-issuer-proof: content"),
 }

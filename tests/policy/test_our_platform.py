@@ -8,6 +8,7 @@ import pytest
 from pulumi_kubernetes import Provider
 
 from components.cluster_base import ClusterBase, ClusterBaseArgs
+from components.machine_command import Machine
 from components.platform import Platform, PlatformArgs
 from keystone.settings import Secrets, parse
 from tests.policy import court
@@ -77,7 +78,9 @@ def test_no_choice_of_the_platform_breaks_a_rule(choice: str, deploy: Callable[.
         provider = Provider("kubernetes", kubeconfig="x", cluster_identifier="c")
         options = pulumi.ResourceOptions(providers=[provider])
         secrets = Secrets(root=pulumi.Output.secret(ROOT_SECRET))
-        base = ClusterBase("cluster", ClusterBaseArgs(settings=settings, nodes={}, joins={}), opts=options)
+        machine = Machine(stack="test", name="primer", root="root")
+        args = ClusterBaseArgs(settings=settings, machine=machine, nodes={}, joins={})
+        base = ClusterBase("cluster", args, opts=options)
         Platform("platform", PlatformArgs(settings=settings, secrets=secrets, after=base.ready), opts=options)
 
     engine = deploy(build)
