@@ -11,7 +11,8 @@ from keystone.settings import Host, Settings
 
 NODE_PORTS = range(30000, 32768)
 _NODE = {6444: "k3s' own proxy", 10248: "the kubelet", 10249: "kube-proxy", 10250: "the kubelet", 10256: "kube-proxy"}
-_NODE |= {9100: "the node exporter"}
+_NODE |= {9100: "a node exporter in the cluster", 12346: "Alloy in the cluster"}
+_HOST = {9101: "the node exporter", 12345: "Alloy"}
 _SERVER = {6443: "the API", 2379: "etcd", 2380: "etcd", 2381: "etcd", 10257: "the controller manager"}
 _SERVER |= {10259: "the scheduler"}
 _PRIMER = {9090: "Headscale's metrics", 50443: "Headscale's own API"}
@@ -138,7 +139,7 @@ def controller_in_tunnel(plan: Plan) -> Iterator[Finding]:
 def listeners(settings: Settings, host: Host) -> dict[int, str]:
     """The TCP ports that are taken on a host, with who has them; SSH and the mesh's controller excepted."""
     network = settings.network
-    taken: dict[int, str] = {}
+    taken = dict(_HOST)
     if host.role != "edge":
         taken |= _NODE | {"cilium": _CILIUM, "calico": _CALICO}.get(network.cni, {})
         taken |= _METALLB if network.load_balancer.provider == "metallb" else {}
