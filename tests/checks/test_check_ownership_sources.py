@@ -105,8 +105,39 @@ def test_the_host_layers_charts_have_their_owner() -> None:
     assert "nix/modules/cni.nix" in f"{one.place}{one.problem}"
 
 
+BROUGHT = {
+    "flannel": ("kubeadm", "apps/v1", "DaemonSet", "kube-flannel-ds", "kube-flannel"),
+    "Flux' chart": ("k3s", "helm.cattle.io/v1", "HelmChart", "flux-operator", "kube-system"),
+    "Flux": ("k3s", "fluxcd.controlplane.io/v1", "FluxInstance", "flux", "flux-system"),
+    "the Gateway API": (
+        *("kubeadm", "apiextensions.k8s.io/v1", "CustomResourceDefinition"),
+        *("gateways.gateway.networking.k8s.io", ""),
+    ),
+}
+
+
+@pytest.mark.parametrize("part", BROUGHT)
+def test_what_the_host_layer_brings_is_nobody_elses(tmp_path: Path, part: str) -> None:
+    distribution, api, kind, name, namespace = BROUGHT[part]
+    site = document()
+    site["cluster"]["distribution"] = distribution
+    if part == "flannel":
+        plain = {"gateway": "traefik", "loadBalancer": {"provider": "metallb"}, "defaultDeny": False}
+        site["network"] = {"cni": "flannel", **plain}
+    metadata = {"name": name, **({"namespace": namespace} if namespace else {})}
+    write(tmp_path, {"apps/it.yaml": json.dumps({"apiVersion": api, "kind": kind, "metadata": metadata})})
+    inventory = Inventory(tmp_path)
+    inventory.claims += hostlayer.claims(parse(site))
+    inventory.add(str(tmp_path))
+    [one] = inventory.findings()
+    assert "the host layer" in str(one)
+
+
 def test_the_host_layers_charts_are_where_nix_says() -> None:
     charts = json.loads(Path("nix/lib/charts.json").read_text())
+    gateway = json.loads(Path("nix/lib/gateway-api.json").read_text())["files"]
+    definitions = [name for name in gateway if "_vap_" not in name]
+    assert [f"gateway.networking.k8s.io_{kind}.yaml" for kind in hostlayer.GATEWAY_KINDS] == definitions
     for cni, engine in (("cilium", "flux"), ("cilium", "argocd")):
         settings = parse({**document(), "network": {"cni": cni}, "gitops": {"engine": engine}})
         for made in hostlayer.claims(settings):

@@ -11,28 +11,48 @@ CNI_PLACE, ENGINE_PLACE = "nix/modules/cni.nix", "nix/modules/gitops.nix"
 _CNI = {"cilium": ("kube-system", "cilium")}
 _ENGINES = {"flux": ("flux-system", "flux-operator"), "argocd": ("argocd", "argo-cd")}
 # Calico and kubeadm's flannel are plain manifests; these are their parts that others install too.
-_PLAIN = {
-    "calico": (
-        Key("apps", "DaemonSet", "kube-system", "calico-node"),
-        Key("apps", "Deployment", "kube-system", "calico-kube-controllers"),
-        Key("", "ConfigMap", "kube-system", "calico-config"),
-    ),
-}
+_CALICO = (
+    Key("apps", "DaemonSet", "kube-system", "calico-node"),
+    Key("apps", "Deployment", "kube-system", "calico-kube-controllers"),
+    Key("", "ConfigMap", "kube-system", "calico-config"),
+)
+_FLANNEL = (
+    Key("apps", "DaemonSet", "kube-flannel", "kube-flannel-ds"),
+    Key("", "ConfigMap", "kube-flannel", "kube-flannel-cfg"),
+)
+GATEWAY_KINDS = (
+    *("backendtlspolicies", "gatewayclasses", "gateways", "grpcroutes", "httproutes", "listenersets"),
+    *("referencegrants", "tcproutes", "tlsroutes", "udproutes"),
+)
+"""The definitions of nix/lib/gateway-api.json."""
 
 
 def claims(settings: Settings) -> Iterator[Claim]:
-    """The claims of network plugin and GitOps engine, as the settings choose them."""
-    if chart := _CNI.get(settings.network.cni):
-        yield Claim(key=release_key(*chart), owner=OWNER, place=CNI_PLACE, method="client-side")
-        yield Claim(
-            key=Key("helm.cattle.io", "HelmChart", *_chart(chart)), owner=OWNER, place=CNI_PLACE, method="client-side"
-        )
-    for key in _PLAIN.get(settings.network.cni, ()):
-        yield Claim(key=key, owner=OWNER, place=CNI_PLACE, method="client-side")
+    """The claims of network plugin, Gateway API and GitOps engine, as the settings choose them."""
+    k3s = settings.cluster.distribution == "k3s"
     engine = _ENGINES[settings.gitops.engine]
-    yield Claim(key=release_key(*engine), owner=OWNER, place=ENGINE_PLACE, method="client-side")
+    parts: list[tuple[str, Key]] = [(ENGINE_PLACE, release_key(*engine))]
+    if k3s:
+        parts.append((ENGINE_PLACE, _chart(engine)))
+    if settings.gitops.engine == "flux":
+        parts.append((ENGINE_PLACE, Key("fluxcd.controlplane.io", "FluxInstance", "flux-system", "flux")))
+    if chart := _CNI.get(settings.network.cni):
+        parts += [(CNI_PLACE, release_key(*chart)), *([(CNI_PLACE, _chart(chart))] if k3s else [])]
+    if settings.network.cni == "calico":
+        parts += [(CNI_PLACE, key) for key in _CALICO]
+    # k3s has its flannel within itself.
+    if settings.network.cni == "flannel" and not k3s:
+        parts += [(CNI_PLACE, key) for key in _FLANNEL]
+    if settings.network.gateway != "nginx":
+        parts += [(CNI_PLACE, _definition(kind)) for kind in GATEWAY_KINDS]
+    for place, key in parts:
+        yield Claim(key=key, owner=OWNER, place=place, method="client-side")
 
 
-def _chart(chart: tuple[str, str]) -> tuple[str, str]:
+def _chart(chart: tuple[str, str]) -> Key:
     """k3s' chart objects all lie in kube-system."""
-    return "kube-system", chart[1]
+    return Key("helm.cattle.io", "HelmChart", "kube-system", chart[1])
+
+
+def _definition(kind: str) -> Key:
+    return Key("apiextensions.k8s.io", "CustomResourceDefinition", "", f"{kind}.gateway.networking.k8s.io")
