@@ -8,7 +8,9 @@ from pulumi_kubernetes.core import v1 as core
 from pulumi_kubernetes.meta import v1 as meta
 
 from components.machine_command import Line, Machine, machine_command
+from components.thing import thing
 from keystone.charts.network import REMOTE_LABEL, ROLE_LABEL
+from keystone.charts.policies import policy
 from keystone.settings import Host, Settings
 
 NAMESPACE = "keystone-system"
@@ -72,6 +74,9 @@ class ClusterBase(pulumi.ComponentResource):
                 additional_secret_outputs=["stdout", "stderr"],
             ),
         )
+        # After the engine: it runs on the network plugin, whose kind the policy may be of. No pod of ours runs here.
+        if denied := policy(settings, NAMESPACE, ()):
+            thing(f"policy-{NAMESPACE}", denied, parent=self, after=[self.ready])
         self.namespace = namespace.metadata["name"]
         self.register_outputs({"namespace": self.namespace})
 

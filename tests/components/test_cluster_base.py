@@ -61,6 +61,16 @@ def test_what_comes_after_waits_for_the_gitops_engine(deploy: Deploy, site: Sett
     assert "gitops-flux" in engine.named("after").dependencies
 
 
+def test_keystones_own_namespace_denies_what_it_does_not_list(deploy: Deploy, site: Settings) -> None:
+    made = deploy(_build(site)).named("policy-keystone-system")
+    assert (made.inputs["kind"], made.inputs["metadata"]["namespace"]) == ("CiliumNetworkPolicy", "keystone-system")
+    assert made.inputs["spec"]["endpointSelector"] == {}
+    assert not [rule for rule in made.inputs["spec"]["egress"] if "toEntities" in rule]
+    assert "gitops-flux" in made.dependencies
+    open_site = site.model_copy(update={"network": site.network.model_copy(update={"default_deny": False})})
+    assert not [r for r in deploy(_build(open_site)).resources if r.name.startswith("policy-")]
+
+
 def test_a_node_gets_role_zone_and_its_own_labels(deploy: Deploy) -> None:
     engine = deploy(_build(_changed(zone="rack-1", labels={"example.org/disk": "fast"})))
     assert engine.named("node-w1").inputs["metadata"]["labels"] == {
