@@ -96,7 +96,6 @@ CILIUM_CRDS = "1.20.0"  # renovate: datasource=go depName=github.com/cilium/cili
 FLUX_HELM_CRDS = "1.4.0"  # renovate: datasource=go depName=github.com/fluxcd/helm-controller
 FLUX_KUSTOMIZE_CRDS = "1.6.0"  # renovate: datasource=go depName=github.com/fluxcd/kustomize-controller
 FLUX_SOURCE_CRDS = "1.7.0"  # renovate: datasource=go depName=github.com/fluxcd/source-controller
-SNAPSHOT_CRDS = "8.2.0"  # renovate: datasource=go depName=github.com/kubernetes-csi/external-snapshotter/client/v8
 LONGHORN_CRDS = "1.9.0"  # renovate: datasource=go depName=github.com/longhorn/longhorn-manager
 PROMETHEUS_CRDS = "0.85.0"  # renovate: datasource=go depName=github.com/prometheus-operator/prometheus-operator
 ROOK_CRDS = "1.18.8"  # renovate: datasource=go depName=github.com/rook/rook

@@ -26,7 +26,6 @@ MODULES = {
     "github.com/fluxcd/helm-controller": versions.FLUX_HELM_CRDS,
     "github.com/fluxcd/kustomize-controller": versions.FLUX_KUSTOMIZE_CRDS,
     "github.com/fluxcd/source-controller": versions.FLUX_SOURCE_CRDS,
-    "github.com/kubernetes-csi/external-snapshotter/client/v8": versions.SNAPSHOT_CRDS,
     "github.com/longhorn/longhorn-manager": versions.LONGHORN_CRDS,
     "github.com/prometheus-operator/prometheus-operator": versions.PROMETHEUS_CRDS,
     "github.com/rook/rook": versions.ROOK_CRDS,

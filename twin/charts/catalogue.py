@@ -148,7 +148,6 @@ CHARTS: dict[str, Chart] = {
         ),
     ),
     "gateway-api": Chart(sources=(GATEWAY_API,)),
-    "grafana": Chart(workloads=("grafana",)),
     "ingress-nginx": Chart(workloads=("ingress-nginx-controller",), renders=rendered.ingress_nginx),
     "istiod": Chart(workloads=("istiod",)),
     "karpenter-crd": Chart(sources=(Source("sigs.k8s.io/karpenter", "pkg/apis/crds/*.yaml"),)),
@@ -193,13 +192,6 @@ CHARTS: dict[str, Chart] = {
         workloads=("rook-ceph-operator", "ceph-csi-operator-controller-manager"),
     ),
     "rook-ceph-cluster": Chart(workloads=("rook-ceph-tools",), renders=rendered.ceph_cluster),
-    "sealed-secrets": Chart(workloads=("sealed-secrets",)),
-    "snapshot-controller": Chart(
-        sources=(
-            Source("github.com/kubernetes-csi/external-snapshotter/client/v8", "config/crd/*.storage.k8s.io_*.yaml"),
-        ),
-        workloads=("snapshot-controller",),
-    ),
     "traefik": Chart(permissive=TRAEFIK, workloads=("traefik",), renders=rendered.traefik),
     "vertical-pod-autoscaler": Chart(permissive=AUTOSCALER, workloads=("vpa-recommender", "vpa-updater")),
     "ztunnel": Chart(daemons=("ztunnel",)),

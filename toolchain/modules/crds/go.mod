@@ -11,7 +11,6 @@ require (
 	github.com/fluxcd/helm-controller v1.4.0
 	github.com/fluxcd/kustomize-controller v1.6.0
 	github.com/fluxcd/source-controller v1.7.0
-	github.com/kubernetes-csi/external-snapshotter/client/v8 v8.2.0
 	github.com/longhorn/longhorn-manager v1.9.0
 	github.com/prometheus-operator/prometheus-operator v0.85.0
 	github.com/rook/rook v1.18.8
