@@ -26,7 +26,7 @@ _CILIUM = {
     9963: "Cilium",
 }
 _CALICO = {9099: "Calico", 9091: "Calico"}
-_METALLB = {7472: "MetalLB", 7946: "MetalLB"}
+_METALLB = {7946: "MetalLB", 9120: "MetalLB", 17472: "MetalLB"}
 
 
 def route_overlap(plan: Plan) -> Iterator[Finding]:
