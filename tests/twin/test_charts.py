@@ -14,7 +14,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from keystone.charts import Release, releases
+from keystone.charts import Release, mount_test, releases
 from keystone.charts.ceph import OBJECT_STORE_HOST
 from keystone.settings import parse
 from tests import networks
@@ -219,6 +219,35 @@ def test_ceph_comes_up_in_order_and_gives_volumes_and_buckets(runner: asyncio.Ru
         assert [c["metadata"]["name"] for c in classes if c["metadata"]["annotations"].get(mark) == "true"] == [
             "ceph-block"
         ]
+
+    runner.run(scenario())
+
+
+def test_a_folder_of_the_node_is_given_to_a_claim_once_its_pod_has_a_node(runner: asyncio.Runner, site: Trial) -> None:
+    chosen = settings(storage={"localPath": {}})
+    local = releases(chosen)["local-path"]
+    claim = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "local-path", "namespace": local.namespace},
+        "spec": json.loads(json.dumps(mount_test.claim("local-path"))),
+    }
+    job = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": "probe", "namespace": local.namespace},
+        "spec": mount_test.job({"local-path": "local-path"}),
+    }
+
+    async def scenario() -> None:
+        await apply(site, namespace(local.namespace), *flux(local))
+        await until(lambda: installed(site, "helmrelease", "local-path"), LIMIT)
+        assert (await apply(site, claim, job))[0] == 0
+
+        async def done() -> bool:
+            return (await get(site, "job", "probe", "-n", local.namespace)).get("status", {}).get("succeeded") == 1
+
+        await until(done, LIMIT)
 
     runner.run(scenario())
 

@@ -57,9 +57,16 @@ def _volume(claim: Object, chosen: Object) -> Object:
                 "namespace": metadata["namespace"],
                 "uid": metadata["uid"],
             },
-            "csi": {"driver": chosen["provisioner"], "volumeHandle": metadata["uid"]},
+            **_source(chosen["provisioner"], metadata["uid"]),
             "persistentVolumeReclaimPolicy": "Delete",
             "storageClassName": chosen["metadata"]["name"],
             "volumeMode": spec.get("volumeMode", "Filesystem"),
         },
     }
+
+
+def _source(provisioner: str, uid: str) -> Object:
+    """Drivers of CSI have plain names; those with a path in it give out folders of the node."""
+    if "/" in provisioner:
+        return {"hostPath": {"path": f"/var/lib/volumes/{uid}", "type": "DirectoryOrCreate"}}
+    return {"csi": {"driver": provisioner, "volumeHandle": uid}}
