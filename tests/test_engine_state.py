@@ -107,6 +107,17 @@ def test_a_lock_of_a_dead_process_is_removed_and_said(project: Path) -> None:
     assert not path.exists()
 
 
+@pytest.mark.parametrize(("text", "kept"), [("", False), ('{"user.content_type":"text/pl', False), ("{}", True)])
+def test_what_a_kill_has_cut_short_beside_the_state_is_removed(project: Path, text: str, kept: bool) -> None:
+    lock(project, dead_pid())
+    written = project / "state/.pulumi/stacks/probe/dev.json.attrs"
+    written.parent.mkdir(parents=True)
+    written.write_text(text)
+    state.release("dev", project, print)
+
+    assert written.exists() is kept
+
+
 def test_a_number_that_another_process_has_by_now_is_no_holder(project: Path) -> None:
     path = lock(project, os.getpid(), since=LONG_AGO)
     state.release("dev", project, print)

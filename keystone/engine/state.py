@@ -64,12 +64,25 @@ def backend(project: Path) -> str:
         return ""
 
 
-def _locks(stack: str, project: Path) -> list[Path]:
+def _files(project: Path, pattern: str) -> list[Path]:
+    """Files of a backend that is a folder; none of any other."""
     url = urlsplit(backend(project))
     if url.scheme != "file":
         return []
-    folder = Path(unquote(f"{url.netloc}{url.path}")).expanduser()
-    return sorted((folder / ".pulumi" / "locks").glob(f"*/{project_name(project)}/{stack}/*.json"))
+    return sorted((Path(unquote(f"{url.netloc}{url.path}")).expanduser() / ".pulumi").glob(pattern))
+
+
+def _locks(stack: str, project: Path) -> list[Path]:
+    return _files(project, f"locks/*/{project_name(project)}/{stack}/*.json")
+
+
+def _forget_half_written(stack: str, project: Path) -> None:
+    """Remove what describes the stack's file if a kill has cut it short: Pulumi reads the file without it."""
+    for path in _files(project, f"stacks/{project_name(project)}/{stack}.json.attrs"):
+        try:
+            json.loads(path.read_text())
+        except ValueError:
+            path.unlink()
 
 
 def _alive(pid: int, since: str) -> bool:
@@ -152,6 +165,7 @@ def release(stack: str, project: Path, say: Callable[[str], None]) -> None:
             _end(left)
         path.unlink(missing_ok=True)
         path.with_name(path.name + ".attrs").unlink(missing_ok=True)
+        _forget_half_written(stack, project)
         say(f"Removed the state lock of a dead process ({holder})")
 
 
