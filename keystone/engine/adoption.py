@@ -3,6 +3,7 @@
 An object is taken for ours only if everything that tells it apart is as the update asked for it.
 """
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -128,7 +129,10 @@ def _at_cloudflare(listed: Listed, pending: Pending) -> list[str]:
 
 def _at_aws(pending: Pending) -> list[str]:
     """Something foreign is left alone: the create says then that the name is taken."""
-    found = dict(at_aws.look(pending.kind, pending.inputs, pending.provider))
+    try:
+        found = dict(at_aws.look(pending.kind, pending.inputs, pending.provider))
+    except KeyError:  # nothing to look for it by was asked for
+        raise doubt(pending.urn, "and may exist") from None
     if None in found.values():
         raise doubt(pending.urn, "and nothing tells whether what is there is ours")
     return [one for one, ours in found.items() if ours]
@@ -145,7 +149,8 @@ def owner(pending: Pending) -> str | None:
         found = [one["id"] for one in _list(listed, pending) if one.get(unique) == given.get(unique)]
         return f"{listed.prefix}{given.get('zoneId') or given['accountId']}/{found[0]}" if found else None
     if pending.kind in at_aws.KINDS:
-        return at_aws.owner(pending.kind, given, pending.provider)
+        with contextlib.suppress(KeyError):  # what it would be looked for by
+            return at_aws.owner(pending.kind, given, pending.provider)
     return None
 
 
