@@ -181,7 +181,7 @@ def termination_handler(settings: Settings) -> Release:
             "enablePrometheusServer": True,
             "rbac": {"create": True, "pspEnabled": False},
             "podSecurityContext": {**POD, "fsGroup": USER},
-            "securityContext": {**CONTAINER, "runAsNonRoot": True, "runAsUser": USER, "runAsGroup": USER},
+            "securityContext": {**CONTAINER, "runAsUser": USER, "runAsGroup": USER},
             "affinity": ON_HOSTS,
         },
         openings=("api", "internet"),

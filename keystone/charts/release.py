@@ -18,6 +18,7 @@ namespace, `outside` from anywhere. Cilium has one word for `internet` and `lan`
 
 USER = 65534
 CONTAINER = {
+    "runAsNonRoot": True,  # some charts say False here, which would win over the pod's
     "allowPrivilegeEscalation": False,
     "readOnlyRootFilesystem": True,
     "capabilities": {"drop": ["ALL"]},
