@@ -21,13 +21,12 @@ from twin.charts.catalogue import CHARTS
 from twin.charts.definitions import Definition
 
 PROJECT = Path(__file__).resolve().parents[1]
-BUILT_IN = {"v1", "apps/v1", "batch/v1", "networking.k8s.io/v1", "rbac.authorization.k8s.io/v1", "storage.k8s.io/v1"}
-BUILT_IN |= {"policy/v1", "autoscaling/v2", "scheduling.k8s.io/v1", "coordination.k8s.io/v1"}
+KUBERNETES = "k8s.io/kubernetes"
 
 
-def recorded(stack: str) -> list[Recorded]:
-    """Every registration of the program for a stack of this project."""
-    config: dict[str, Any] = yaml.safe_load((PROJECT / f"Pulumi.{stack}.yaml").read_text())["config"]
+def recorded(stack: str, folder: Path = PROJECT) -> list[Recorded]:
+    """Every registration of the program for a stack file of a folder, which is the current one."""
+    config: dict[str, Any] = yaml.safe_load((folder / f"Pulumi.{stack}.yaml").read_text())["config"]
     values = {key: value if isinstance(value, str) else json.dumps(value) for key, value in config.items()}
     secrets = [key for key, value in config.items() if isinstance(value, dict) and "secure" in value]
     pulumi.runtime.set_all_config({**values, **dict.fromkeys(secrets, ROOT_SECRET)}, secrets)
@@ -76,15 +75,46 @@ def _schemas(definition: Definition) -> dict[tuple[str, str], Mapping[str, Any]]
     }
 
 
+@cache
+def built_in(api_version: str) -> dict[str, Mapping[str, Any]]:
+    """Kind -> schema of what Kubernetes itself serves, from the module that the API server is built of."""
+    import toolchain
+
+    name = f"apis__{api_version.replace('/', '__')}" if "/" in api_version else f"api__{api_version}"
+    file = toolchain.module_dir(KUBERNETES) / "api" / "openapi-spec" / "v3" / f"{name}_openapi.json"
+    if not file.is_file():
+        return {}
+    parts = json.loads(file.read_text())["components"]["schemas"]
+    return {
+        one["kind"]: _whole(schema, parts)
+        for schema in parts.values()
+        for one in schema.get("x-kubernetes-group-version-kind", [])
+        if "/".join(filter(None, (one["group"], one["version"]))) == api_version
+    }
+
+
+def _whole(schema: Any, parts: Mapping[str, Any], above: tuple[str, ...] = ()) -> Any:
+    """A schema with what it refers to in its place; what refers to itself allows anything there."""
+    if isinstance(schema, list):
+        return [_whole(item, parts, above) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        return {} if name in above else _whole(parts[name], parts, (*above, name))
+    if len(schema.get("allOf", [])) == 1:
+        return _whole(schema["allOf"][0], parts, above)
+    return {key: _whole(value, parts, above) for key, value in schema.items()}
+
+
 def faults(thing: Mapping[str, Any]) -> list[str]:
     """What an API server with the definitions would refuse or drop in an object."""
     key = (thing["apiVersion"], thing["kind"])
     where = f"{thing['kind']} {thing['metadata'].get('name', '')}"
-    if thing["apiVersion"] in BUILT_IN:
-        return []
-    if key not in definitions():
-        return [f"{where}: no chart of the catalogue defines {key[0]} {key[1]}"]
-    schema = {name: value for name, value in definitions()[key].items() if name != "metadata"}
+    defined = definitions().get(key) or built_in(key[0]).get(key[1])
+    if defined is None:
+        return [f"{where}: neither Kubernetes nor a chart of the catalogue defines {key[0]} {key[1]}"]
+    schema = {name: value for name, value in defined.items() if name != "metadata"}
     # Metadata is the API server's own business.
     body = {name: value for name, value in thing.items() if name not in ("apiVersion", "kind", "metadata")}
     schema["properties"] = {
