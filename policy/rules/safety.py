@@ -133,9 +133,12 @@ def on_loopback(it: Resource) -> bool:
     try:
         kubeconfig: Any = it.provider_props.get("kubeconfig")
     except UnknownValueError:
-        # Before the first update nobody knows it, but for the address, which the program says.
         if it.cluster is None:
             raise
+        kubeconfig = None
+    if kubeconfig is None and it.cluster is not None:
+        # Nobody knows it before the first update, and over the whole stack a preview does not show it at all. The
+        # program says where the API is.
         return is_loopback(it.cluster.at("endpoint"))
     servers = re.findall(r"""server["']?:\s*["']?(\S+?)["',]*(?:\s|$|})""", kubeconfig or "")
     return bool(servers) and all(map(is_loopback, servers))
