@@ -274,7 +274,8 @@ class Listed:
 
 
 def _tables(at: Account) -> list[dict[str, Any]]:
-    return (at.get("ec2", "describe_route_tables", RouteTableIds=[at.inputs["routeTableId"]]) or {})["RouteTables"]
+    found = at.get("ec2", "describe_route_tables", RouteTableIds=[at.inputs["routeTableId"]]) or {}
+    return found.get("RouteTables", [])
 
 
 def _route(at: Account) -> Found:

@@ -121,6 +121,8 @@ def test_what_is_not_there_is_made_again(cloud: AwsCloud) -> None:
         assert found(cloud, kind, {"name": "nobody"}) is None
     assert found(cloud, BUCKET, {"bucket": "nobody-has-it"}) is None
     assert found(cloud, VPC, {"cidrBlock": "10.99.0.0/20"}) is None
+    route = {"routeTableId": "rtb-0123456789abcdef0", "destinationCidrBlock": "0.0.0.0/0", "gatewayId": "igw-0"}
+    assert found(cloud, "aws:ec2/route:Route", route) is None
 
 
 def test_a_role_of_our_name_that_somebody_else_has_made_is_not_ours(cloud: AwsCloud) -> None:
