@@ -88,7 +88,7 @@ policy: .venv/.runtime ## the verdict of the policy pack alone on what `up` woul
 	@if $(TWIN); then $(PY) -m toolchain; fi
 	@$(ENV) $(KEYSTONE) policy --stack $(STACK)
 
-dry-run: .venv/.dev ## every kustomization and release, against the definitions of custom resources
+dry-run: .venv/.dev ## every kustomization and object of the program, against the definitions
 	@$(PY) -m toolchain ensure kubectl
 	@$(PY) -m pytest tests/test_dry_run.py
 

@@ -23,7 +23,9 @@ async def test_a_system_is_built_and_its_path_printed_on_standard_output_alone(l
     assert done.stdout.count("\n") == 1
     assert done.stdout.strip().endswith("-nixos-system-w1-26.05")
     assert f"building '{done.stdout.strip()}.drv'..." in done.stderr
-    assert (lab.site.store / done.stdout.strip().rpartition("/")[2] / "facts/host.json").is_file()
+    name = done.stdout.strip().rpartition("/")[2]
+    assert (lab.site.store / name / "facts/host.json").is_file()
+    assert (lab.site.store / f"{name}.drv").read_text().startswith(f'Derive([("out","{done.stdout.strip()}"')
 
 
 @pytest.mark.asyncio
