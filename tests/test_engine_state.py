@@ -296,3 +296,15 @@ def test_a_silent_worker_is_a_warning(tmp_path: Path) -> None:
 
 def test_machines_that_are_not_installed_yet_need_not_answer(tmp_path: Path) -> None:
     assert reach.require("dev", elsewhere(tmp_path), set()) == []
+
+
+def test_a_stack_is_never_made_in_the_backend_of_another_stacks_twin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PULUMI_BACKEND_URL", f"file://{tmp_path}/.twin/dev/state")
+    (tmp_path / "Pulumi.home.yaml").write_text("config: {}\n")
+    monkeypatch.setattr(process, "quick", lambda *_, **__: pytest.fail("nothing may be asked of pulumi"))
+    monkeypatch.setattr(state, "_export", lambda *_: None)
+    with pytest.raises(KeystoneError, match=r"is another stack's twin's, .*Open a new shell"):
+        state.load("home", tmp_path, create=True)
+    state.refuse_other_twin("dev", tmp_path)

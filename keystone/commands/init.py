@@ -1,7 +1,6 @@
 """`keystone init STACK`: makes a new stack file with its secrets, from questions or from flags."""
 
 import contextlib
-import os
 import secrets
 import sys
 from collections.abc import Callable, Iterator
@@ -12,6 +11,7 @@ import typer
 import yaml
 
 from keystone.engine.process import binary, quick
+from keystone.engine.state import refuse_other_twin
 from keystone.errors import KeystoneError
 from keystone.published import TWIN_PASSPHRASE
 from keystone.root_secret import passphrase
@@ -58,7 +58,7 @@ def init(
     """Make a new stack file: Pulumi.STACK.yaml."""
     file = path_of(stack)
     refuse_existing(file)
-    refuse_twin(secrets_provider)
+    refuse_twin(stack, secrets_provider)
     binary()  # before a question is asked
     asking = sys.stdin.isatty() if ask is None else ask
     question: Callable[[str, str, str], str] = _ask if asking else _missing
@@ -90,18 +90,19 @@ def refuse_existing(file: Path) -> None:
         raise KeystoneError(file.name, "exists already, and its root secret may be the only one", "Take another name")
 
 
-def refuse_twin(secrets_provider: str | None) -> None:
+def refuse_twin(stack: str, secrets_provider: str | None) -> None:
     """Raise KeystoneError when the shell is a twin's: what it keeps is published, and goes with the twin."""
-    cure = "Open a new shell, and use the Pulumi of your own"
-    backend = os.environ.get("PULUMI_BACKEND_URL", "")
-    if ".twin" in Path(backend).parts:
-        raise KeystoneError("PULUMI_BACKEND_URL", f"{backend} is a twin's, which is removed with the twin", cure)
+    refuse_other_twin(stack, Path())
     published = False
     if secrets_provider in (None, "default", "passphrase"):
         with contextlib.suppress(KeystoneError):  # pulumi itself says what is missing
             published = passphrase() == TWIN_PASSPHRASE
     if published:
-        raise KeystoneError("PULUMI_CONFIG_PASSPHRASE", "is that of twins, which is published", cure)
+        raise KeystoneError(
+            "PULUMI_CONFIG_PASSPHRASE",
+            "is that of twins, which is published",
+            "Open a new shell, and use the Pulumi of your own",
+        )
 
 
 def create(

@@ -64,6 +64,18 @@ def backend(project: Path) -> str:
         return ""
 
 
+def refuse_other_twin(stack: str, project: Path) -> None:
+    """Raise KeystoneError when the backend is a twin's of another stack: its state is removed with that twin."""
+    url = backend(project)
+    _, twin, rest = urlsplit(url).path.partition("/.twin/")
+    if twin and rest.partition("/")[0] != stack:
+        raise KeystoneError(
+            "PULUMI_BACKEND_URL",
+            f"{url} is another stack's twin's, which is removed with the twin",
+            "Open a new shell, and use the Pulumi of your own",
+        )
+
+
 def _files(project: Path, pattern: str) -> list[Path]:
     """Files of a backend that is a folder; none of any other."""
     url = urlsplit(backend(project))
@@ -171,6 +183,7 @@ def release(stack: str, project: Path, say: Callable[[str], None]) -> None:
 
 def _initialise(stack: str, project: Path) -> None:
     """Make the stack in the backend. A stack file that names its secrets provider stays as it is, byte for byte."""
+    refuse_other_twin(stack, project)
     path = project / f"Pulumi.{stack}.yaml"
     before = path.read_bytes()
     process.quick(["stack", "init", stack, "--no-select"], project)

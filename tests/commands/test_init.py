@@ -79,7 +79,8 @@ def test_a_new_stack_file_is_valid_and_its_secret_never_was_an_argument(project:
         (
             "PULUMI_BACKEND_URL",
             "file:///keystone/.twin/dev/state",
-            "PULUMI_BACKEND_URL: file:///keystone/.twin/dev/state is a twin's, which is removed with the twin. ",
+            "PULUMI_BACKEND_URL: file:///keystone/.twin/dev/state is another stack's twin's, "
+            "which is removed with the twin. ",
         ),
         (
             "PULUMI_CONFIG_PASSPHRASE",
