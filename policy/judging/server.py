@@ -116,7 +116,8 @@ class Judge(_PolicyAnalyzerServicer):
 
     def AnalyzeStack(self, request: Any, _context: Any) -> Any:
         response = proto.AnalyzeResponse()
-        found = {one.urn: self._resource(one) for one in request.resources}
+        # The engine shows outputs here, and those of a component are not what it was told.
+        found = {one.urn: self._components.get(one.urn) or self._resource(one) for one in request.resources}
         cluster = next((it for it in found.values() if it.kind in CLUSTER_BASE), None)
         for one in request.resources:
             it = found[one.urn]
