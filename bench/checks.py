@@ -17,7 +17,7 @@ from keystone.identities import Identities
 from keystone.settings import read
 
 HOSTS, RESOURCES = 100, 1000
-NETWORK = "127.243.0"
+NETWORK = "127.244.0"
 ROOT = "ab" * 32
 
 

@@ -40,9 +40,6 @@ def move(folder: Path, base: str, workers: int, left_out: Iterable[str] = ()) ->
     config = document["config"]
     for section in left_out:
         del config[f"keystone:{section}"]
-    if left_out:
-        # An exception for what is not there breaks the policies.
-        (folder / "policy" / f"exceptions.{STACK}.json").unlink()
     # 250 addresses do for a Primer and a hundred workers, above the range of the load balancers and of DHCP.
     above = IPv4Address(f"{base}.0") + 256
     cidr = f"{base}.0/24" if workers <= 3 else f"{base.rpartition('.')[0]}.0.0/16"

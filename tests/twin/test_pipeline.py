@@ -36,9 +36,6 @@ class Site:
     def __init__(self, folder: Path, hub: Hub) -> None:
         self.folder, self.hub = sites.copy(folder), hub
         sites.move(self.folder, NETWORK.base, workers=1)
-        if "keystone:storage" not in (self.folder / "Pulumi.dev.yaml").read_text():
-            # Exceptions for what the stack does not have would be refused.
-            (self.folder / "policy/exceptions.dev.json").unlink(missing_ok=True)
         self.python = self.folder / ".venv/bin/python"
         self.environment = self._environment()
 
