@@ -107,7 +107,7 @@ def test_the_lines_of_the_readme_preview_an_example(tmp_path: Path) -> None:
         timeout=2 * LIMIT,
     )
     assert done.returncode == 0, done.stdout
-    assert "preview home: " in done.stdout
+    assert "preview hybrid: " in done.stdout
     assert "would be created" in done.stdout.splitlines()[-1]
 
 
