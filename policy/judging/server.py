@@ -51,6 +51,7 @@ class Judge(_PolicyAnalyzerServicer):
         self._exemptions: list[exceptions.Exemption] = []
         self._preview = os.environ.get("PULUMI_DRY_RUN") == "true"
         self._components: dict[str, Resource] = {}
+        self._told: dict[str, Resource] = {}
         self._cluster: Resource | None = None
         self._lock = threading.Lock()
         policies = [one.policy() for one in self.rules]
@@ -88,6 +89,7 @@ class Judge(_PolicyAnalyzerServicer):
         """A run begins: whether it is a preview, and nothing seen yet."""
         self._preview = request.dry_run
         self._components.clear()
+        self._told.clear()
         self._cluster = None
         return proto.AnalyzerStackConfigureResponse()
 
@@ -99,8 +101,9 @@ class Judge(_PolicyAnalyzerServicer):
             return response
         it = self._resource(request)
         it.parent = self._components.get(request.options.parent)
-        if component:
-            with self._lock:
+        with self._lock:
+            self._told[it.urn] = it
+            if component:
                 self._components[it.urn] = it
                 if it.kind in CLUSTER_BASE:
                     self._cluster = it
@@ -117,7 +120,8 @@ class Judge(_PolicyAnalyzerServicer):
     def AnalyzeStack(self, request: Any, _context: Any) -> Any:
         response = proto.AnalyzeResponse()
         # The engine shows outputs here, and those of a component are not what it was told.
-        found = {one.urn: self._components.get(one.urn) or self._resource(one) for one in request.resources}
+        # Nor has a resource any before it is made, where its provider cannot tell.
+        found = {one.urn: self._seen(one) for one in request.resources}
         cluster = next((it for it in found.values() if it.kind in CLUSTER_BASE), None)
         for one in request.resources:
             it = found[one.urn]
@@ -133,6 +137,10 @@ class Judge(_PolicyAnalyzerServicer):
                 text = f"{entry.resource}: the exception from {entry.rule} is for a resource that is not there."
                 self._report(response, exceptions.NAME, "Every exception names a resource that is there", text)
         return response
+
+    def _seen(self, request: Any) -> Resource:
+        told = self._components if request.properties.fields else self._told
+        return told.get(request.urn) or self._resource(request)
 
     def _resource(self, request: Any) -> Resource:
         return Resource(

@@ -7,6 +7,7 @@ from judging.credentials import decoded
 from judging.kinds import component, custom, sdk
 from judging.resource import Resource, is_map, maps, strings
 from judging.rule import CRITICAL, HIGH, MEDIUM, Finding, Findings, stack_rule
+from pulumi_policy.proxy import UnknownValueError
 
 from rules import charts
 from rules.exposure_cloudflare import APPLICATION, TUNNEL_CONFIG
@@ -151,6 +152,7 @@ def hostname(graph: list[Resource]) -> Findings:
 )
 def backup(graph: list[Resource]) -> Findings:
     covered = {kind for it in _of(graph, BACKUP) for kind in it.at("covers") or ()}
+    unknown: UnknownValueError | None = None
     for it in _of(graph, STATEFUL):
         if it.kind in charts.CHARTS and charts.name(it) not in STATEFUL_CHARTS:
             continue
@@ -159,11 +161,19 @@ def backup(graph: list[Resource]) -> Findings:
             continue
         parts = [one for one in graph if it in _parents(one)] if it.kind.startswith("keystone:") else [it]
         known = [one for one in parts if one.kind.startswith(("aws:", "kubernetes:"))]
-        if (known and all(on_loopback(one) for one in known)) or it.at("metadata.namespace") in SCRATCH:
+        if known and all(on_loopback(one) for one in known):
+            continue
+        try:
+            if it.at("metadata.namespace") in SCRATCH:
+                continue
+        except UnknownValueError as error:  # it hides no other
+            unknown = unknown or error
             continue
         for kind in it.at("holds") or ("volume",):
             if kind not in covered:
                 yield Finding(f"a {kind} there", "without a backup", "what is lost there would be lost for good", it)
+    if unknown:
+        raise unknown
 
 
 def _parents(it: Resource) -> list[Resource]:
