@@ -266,7 +266,7 @@ def test_expired_credentials_are_one_clear_line(stage: Stage) -> None:
     stage.rows((QUEUE, "queue", {"name": "late"}), ROLE_ROW)
     run = stage.engine.keystone("up")
     assert not run.ok
-    assert "ExpiredToken: The security token included in the request is expired." in run.output
+    assert "api error ExpiredToken: The security token included in the request is expired" in run.output
     assert "  cure: AWS refuses the credentials: they are wrong or have expired. Log in again" in run.output
     stage.cloud.order("expired", [])
     assert stage.up().ok
