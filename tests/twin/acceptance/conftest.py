@@ -36,7 +36,9 @@ def site(tmp_path_factory: pytest.TempPathFactory, short_folder: Path, argv: Arg
         "primer": host(NETWORK, "primer", 10, "primer", osdDisks=["/dev/disk/by-id/virtio-primer-osd0"]),
         **{f"w{number}": host(NETWORK, f"w{number}", 10 + number) for number in (1, 2, 3)},
     }
-    made = Checkout(tmp_path_factory.mktemp("acceptance") / "keystone", "trial", NETWORK, hosts, short_folder)
+    temporary = short_folder / "s"
+    temporary.mkdir()
+    made = Checkout(tmp_path_factory.mktemp("acceptance") / "keystone", "trial", NETWORK, hosts, temporary)
     yield made
     made.twin("down", limit=180)
     left = made.processes()
