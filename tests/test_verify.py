@@ -270,6 +270,14 @@ def test_an_open_port_that_fails_says_how() -> None:
     assert detail.endswith("which a rule opens, fails too: dial failed")
 
 
+def test_an_open_port_that_its_machine_refuses_is_reached_all_the_same() -> None:
+    said = (1, "dial failure: connect tcp 100.64.0.1:6443: connection was refused")
+    report = checked(lambda fakes: fakes["w1"].script.update({"tailscale nc primer 6443": said}))
+    assert report.ok
+    details = [check.detail for check in report.checks if check.name == "w1 -> w2 tcp:2222"]
+    assert details == ["no answer in 0.4 s; primer tcp:6443 is reached"]
+
+
 def test_a_host_that_may_reach_no_api_has_no_control_and_the_report_says_so() -> None:
     given = context()
     rules = {name: rule for name, rule in given.settings.mesh.rules.items() if name != "nodes-api"}
