@@ -180,19 +180,7 @@ def _interrupts() -> Iterator[list[int]]:
 
 def _drive(run: Run, reporter: Reporter) -> tuple[int, str]:
     """Run pulumi to its end; returns its exit status and what it said outside of events."""
-    with _interrupts() as caught, process.private(run.stack) as environment:
-        # A session of its own: Ctrl-C reaches pulumi once, from us, and never its plugins behind its back; and if it is
-        # killed, what it leaves running can be found by the session's number.
-        engine = subprocess.Popen(
-            run.line(),
-            cwd=run.project,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
+    with _interrupts() as caught, process.started(run.line(), run.stack, run.project) as engine:
         assert engine.stdout
         assert engine.stderr
         events: queue.Queue[str | None] = queue.Queue()

@@ -45,19 +45,31 @@ def temporary_folder() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def private(stack: str) -> Iterator[dict[str, str]]:
-    """The environment of a run that tells its events, with a temporary folder of its own until the block ends.
+def started(line: list[str], stack: str, project: Path) -> Iterator["subprocess.Popen[str]"]:
+    """A run that tells its events, with a temporary folder of its own until the block ends.
 
-    The providers leave files there that hold credentials; what our own commands share stays where it is.
+    The providers leave files there that hold credentials; what our own commands share stays where it is. The caller
+    sees to the end of the process.
     """
     with temporary_folder() as temporary:
-        yield {
-            **environment(),
-            "KEYSTONE_STACK": stack,
-            "PULUMI_ENABLE_STREAMING_JSON_PREVIEW": "true",
-            "TMPDIR": str(temporary),
-            "KEYSTONE_RUNTIME": tempfile.gettempdir(),
-        }
+        # A session of its own: Ctrl-C reaches pulumi once, from us, and never its plugins behind its back; and if it is
+        # killed, what it leaves running can be found by the session's number.
+        yield subprocess.Popen(
+            line,
+            cwd=project,
+            env={
+                **environment(),
+                "KEYSTONE_STACK": stack,
+                "PULUMI_ENABLE_STREAMING_JSON_PREVIEW": "true",
+                "TMPDIR": str(temporary),
+                "KEYSTONE_RUNTIME": tempfile.gettempdir(),
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
 
 
 def quick(arguments: list[str], project: Path, given: str | None = None, limit: float = QUICK_SECONDS) -> str:

@@ -22,19 +22,7 @@ def output(stack: str, project: Path, *, drift: bool = False) -> str:
     state.load(stack, project, create=not drift)
     verb = "refresh" if drift else "preview"
     run = Run(verb=verb, stack=stack, project=project)
-    with (
-        process.private(stack) as environment,
-        subprocess.Popen(
-            _refresh(stack) if drift else run.line(),
-            cwd=project,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        ) as engine,
-    ):
+    with process.started(_refresh(stack) if drift else run.line(), stack, project) as engine, engine:
         try:
             said, complaints = engine.communicate(timeout=run.seconds)
         except BaseException as stopped:
