@@ -50,7 +50,6 @@ class Judge(_PolicyAnalyzerServicer):
         self._stack_rules = [one for one in self.rules if one.check_stack]
         self._exemptions: list[exceptions.Exemption] = []
         self._preview = os.environ.get("PULUMI_DRY_RUN") == "true"
-        self._components: dict[str, Resource] = {}
         self._told: dict[str, Resource] = {}
         self._cluster: Resource | None = None
         self._lock = threading.Lock()
@@ -88,7 +87,6 @@ class Judge(_PolicyAnalyzerServicer):
     def ConfigureStack(self, request: Any, _context: Any) -> Any:
         """A run begins: whether it is a preview, and nothing seen yet."""
         self._preview = request.dry_run
-        self._components.clear()
         self._told.clear()
         self._cluster = None
         return proto.AnalyzerStackConfigureResponse()
@@ -96,17 +94,15 @@ class Judge(_PolicyAnalyzerServicer):
     def Analyze(self, request: Any, _context: Any) -> Any:
         response = proto.AnalyzeResponse()
         rules = [*self._by_kind.get(request.type, ()), *self._by_kind.get(ANY, ())]
-        component = request.type.startswith("keystone:")
-        if not rules and not component:
+        if not rules and not _is_component(request.type):
             return response
         it = self._resource(request)
-        it.parent = self._components.get(request.options.parent)
+        parent = self._told.get(request.options.parent)
+        it.parent = parent if parent and _is_component(parent.kind) else None
         with self._lock:
             self._told[it.urn] = it
-            if component:
-                self._components[it.urn] = it
-                if it.kind in CLUSTER_BASE:
-                    self._cluster = it
+            if it.kind in CLUSTER_BASE:
+                self._cluster = it
         it.cluster = self._cluster
         for one in rules:
             assert one.check
@@ -119,8 +115,6 @@ class Judge(_PolicyAnalyzerServicer):
 
     def AnalyzeStack(self, request: Any, _context: Any) -> Any:
         response = proto.AnalyzeResponse()
-        # The engine shows outputs here, and those of a component are not what it was told.
-        # Nor has a resource any before it is made, where its provider cannot tell.
         found = {one.urn: self._seen(one) for one in request.resources}
         cluster = next((it for it in found.values() if it.kind in CLUSTER_BASE), None)
         for one in request.resources:
@@ -139,8 +133,12 @@ class Judge(_PolicyAnalyzerServicer):
         return response
 
     def _seen(self, request: Any) -> Resource:
-        told = self._components if request.properties.fields else self._told
-        return told.get(request.urn) or self._resource(request)
+        # The engine shows outputs at the end, and those of a component are not what it was told. Nor has a resource any
+        # before it is made, where its provider cannot tell.
+        told = self._told.get(request.urn)
+        if told and (_is_component(told.kind) or not request.properties.fields):
+            return told
+        return self._resource(request)
 
     def _resource(self, request: Any) -> Resource:
         return Resource(
@@ -199,6 +197,10 @@ class Judge(_PolicyAnalyzerServicer):
                 severity=self._map_severity(severity.severity if severity else None),
             )
         )
+
+
+def _is_component(kind: str) -> bool:
+    return kind.startswith("keystone:")
 
 
 def _properties(struct: Any) -> dict[str, Any]:
