@@ -1,6 +1,7 @@
 """Fixtures of every test: the recording engine, and one event loop per test."""
 
 import asyncio
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,10 +10,14 @@ import pytest
 
 from keystone.settings import Settings, parse
 from tests.recording import Engine, document, run
+from twin.env import HERMETIC
 
 # The first text that a run draws waits for Hypothesis' table of characters, which a fresh clone has yet to make.
 hypothesis.settings.register_profile("keystone", suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("keystone")
+
+# A test talks to loopback alone; without this the engine looks for the official plugins of every SDK that is installed.
+os.environ.update(HERMETIC)
 
 # The whole life of a cluster through the commands of users: minutes each, so `make accept` runs them by themselves.
 ACCEPTANCE = ("twin/acceptance", "twin/test_pipeline.py")

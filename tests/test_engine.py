@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -69,6 +70,7 @@ class Project:
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "project"
         self.backend = folder / "state"
+        self.running: list[subprocess.Popen[str]] = []
         self.folder.mkdir()
         self.backend.mkdir()
         runtime = {"name": "python", "options": {"virtualenv": sys.prefix}}
@@ -88,14 +90,17 @@ class Project:
 
     def start(self) -> "subprocess.Popen[str]":
         """`keystone up` as a process of its own."""
-        return subprocess.Popen(
-            [sys.executable, "-m", "keystone", "up", "--stack", "dev"],
-            cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": str(PROJECT)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+        self.running.append(
+            subprocess.Popen(
+                [sys.executable, "-m", "keystone", "up", "--stack", "dev"],
+                cwd=self.folder,
+                env={**os.environ, "PYTHONPATH": str(PROJECT)},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
         )
+        return self.running[-1]
 
     def locks(self) -> list[Path]:
         return sorted((self.backend / ".pulumi" / "locks").rglob("*.json"))
@@ -117,6 +122,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project
     yield project
     for pid in leaders(project):
         os.killpg(pid, signal.SIGKILL)
+    for one in project.running:
+        one.kill()
+        one.communicate(timeout=30)
 
 
 def leaders(project: Project) -> list[int]:
@@ -220,6 +228,19 @@ def test_an_update_that_was_killed_is_taken_up_again_without_hand_work(
     assert "The last update was interrupted; doing again: slow (creating)" in again
     assert "1 created" in again
     assert not project.exported().get("pending_operations")
+
+
+def test_the_state_is_read_although_an_update_writes_it_at_this_moment(project: Project) -> None:
+    """What describes the state's file is cut short by hand, as it is for the time of one write."""
+    state.load("dev", project.folder, create=True)
+    path = project.backend / ".pulumi" / "stacks" / "probe" / "dev.json.attrs"
+    whole = path.read_text()
+    path.write_text("")
+    with pytest.raises(KeystoneError, match="failed to load checkpoint: EOF"):
+        project.exported()
+    threading.Timer(0.3, path.write_text, [whole]).start()
+
+    assert "manifest" in project.exported()
 
 
 def test_an_interrupted_create_of_a_type_that_is_not_adopted_is_left_to_a_person(project: Project) -> None:

@@ -14,6 +14,10 @@ from keystone.errors import KeystoneError
 
 QUICK_SECONDS = 120
 TEMPORARY = "keystone-engine-"
+# A state backend that is a folder describes each file in a second one, which it writes in place: who reads while an
+# update writes may find it cut short, for as long as one write takes (gocloud.dev/blob/fileblob, attrs.go).
+BEING_WRITTEN = ("failed to load checkpoint: EOF", "failed to load checkpoint: unexpected EOF")
+AGAIN = 4
 
 
 def binary() -> str:
@@ -79,21 +83,29 @@ def quick(arguments: list[str], project: Path, given: str | None = None, limit: 
     """
     name = f"pulumi {' '.join(arguments[:2])}"
     try:
-        done = subprocess.run(
-            [binary(), *arguments, "--non-interactive"],
-            cwd=project,
-            env=environment(),
-            input=given if given is not None else "",
-            capture_output=True,
-            text=True,
-            timeout=limit,
-            check=False,
-        )
+        done = _done(arguments, project, given, limit)
+        for _ in range(AGAIN):
+            if not done.returncode or not any(mark in done.stderr for mark in BEING_WRITTEN):
+                break
+            done = _done(arguments, project, given, limit)
     except subprocess.TimeoutExpired:
         raise KeystoneError(name, f"did not end within {limit:.0f} s", "Is the state backend reachable") from None
     if done.returncode:
         raise explained(name, done.stderr or done.stdout)
     return done.stdout
+
+
+def _done(arguments: list[str], project: Path, given: str | None, limit: float) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [binary(), *arguments, "--non-interactive"],
+        cwd=project,
+        env=environment(),
+        input=given if given is not None else "",
+        capture_output=True,
+        text=True,
+        timeout=limit,
+        check=False,
+    )
 
 
 def explained(name: str, said: str) -> KeystoneError:
