@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -110,7 +111,7 @@ def test_a_child_that_outlives_a_killed_command_keeps_the_lock(tmp_path: Path) -
         async def main():
             async with host_lock("site", "w1") as lock:
                 quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-                child = subprocess.Popen(["sleep", "1"], pass_fds=[lock.descriptor], **quiet)
+                child = subprocess.Popen(["sleep", "60"], pass_fds=[lock.descriptor], **quiet)
                 print(child.pid, flush=True)
                 os.kill(os.getpid(), signal.SIGKILL)
         asyncio.run(main())
@@ -128,6 +129,7 @@ def test_a_child_that_outlives_a_killed_command_keeps_the_lock(tmp_path: Path) -
 
     with pytest.raises(KeystoneError, match="another command"):
         asyncio.run(scene(0.2))
+    os.kill(int(killed.stdout), signal.SIGKILL)
     asyncio.run(scene(10))
 
 
