@@ -6,6 +6,10 @@ from typing import Any
 from keystone.backup import plan
 from keystone.iam import Statement
 
+ENCRYPTION = "s3:x-amz-server-side-encryption"
+KEY = f"{ENCRYPTION}-aws-kms-key-id"
+"""What a request says of its object's encryption."""
+
 
 def refused(bucket: Any, key: Any) -> tuple[Statement, ...]:
     """What nobody may do besides what every bucket of ours refuses, whatever their role says. Both are ARNs."""
@@ -28,8 +32,18 @@ def refused(bucket: Any, key: Any) -> tuple[Statement, ...]:
             actions=["s3:PutObject"],
             resources=[objects],
             reason="a copy under somebody else's key would be theirs to read, and ours to lose",
-            # Requests that name no key get the bucket's own.
-            conditions={"StringNotEqualsIfExists": {"s3:x-amz-server-side-encryption-aws-kms-key-id": key}},
+            # Requests that name no key get the bucket's own. They are judged before they have it, and a negated
+            # operator holds for what is absent, with and without IfExists.
+            conditions={"StringNotEquals": {KEY: key}, "Null": {KEY: "false"}},
+        ),
+        Statement(
+            sid="NoOtherEncryption",
+            effect="Deny",
+            principal=everybody,
+            actions=["s3:PutObject"],
+            resources=[objects],
+            reason="an encryption that is asked for without our key is by a key of AWS",
+            conditions={"Null": {ENCRYPTION: "false", KEY: "true"}},
         ),
     )
 

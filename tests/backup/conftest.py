@@ -16,12 +16,17 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from werkzeug.serving import make_server
 
 import toolchain
-from keystone.backup import plan
+from keystone import iam
+from keystone.aws import rights
+from keystone.backup import access, plan
 from keystone.identities import Identities
 from tests.recording import ROOT_SECRET
+from twin.clouds.aws import access as iam_access
 
 REGION = "eu-central-1"
 BUCKET = "keystone-site-backup-123456789012-eu-central-1"
+KEY = f"arn:aws:kms:{REGION}:123456789012:key/1"
+"""The bucket's."""
 
 
 @dataclass
@@ -109,6 +114,18 @@ def store(tmp_path: Path, tools: Path) -> Iterator[Store]:
     serving.join(10)
 
 
+def lets_in(headers: Mapping[str, Any]) -> bool:
+    """What the bucket's own policy says of writing an object, by the request alone: S3 asks it before its defaults."""
+    context: dict[str, str | tuple[str, ...]] = {"s3:tlsversion": "1.3", "aws:securetransport": "true"}
+    for key in (access.ENCRYPTION, access.KEY):
+        if told := headers.get(f"HTTP_{key.removeprefix('s3:').replace('-', '_').upper()}"):
+            context[key] = told
+    everybody = {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}
+    bucket = f"arn:aws:s3:::{BUCKET}"
+    denials = iam.policy(rights.bucket_policy(bucket, *access.refused(bucket, KEY)))["Statement"]
+    return iam_access.allowed([{"Statement": [everybody, *denials]}], "s3:PutObject", f"{bucket}/x", context)
+
+
 def _guarded(app: Callable[..., Any], store: Store) -> Callable[..., Any]:
     """S3 as the roles find it: the stand-in itself lets everybody in."""
 
@@ -118,6 +135,9 @@ def _guarded(app: Callable[..., Any], store: Store) -> Callable[..., Any]:
             start("403 Forbidden", [("Content-Type", "application/xml")])
             return [b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"]
         inside = len(environment["PATH_INFO"].strip("/").split("/")) > 1
+        if environment["REQUEST_METHOD"] in ("PUT", "POST") and inside and not lets_in(environment):
+            start("403 Forbidden", [("Content-Type", "application/xml")])
+            return [b"<Error><Code>AccessDenied</Code><Message>by the bucket's own policy</Message></Error>"]
         allowed = store.readable or "Credential=test/" in environment.get("HTTP_AUTHORIZATION", "")
         if environment["REQUEST_METHOD"] in ("GET", "HEAD") and inside and not allowed:
             start("403 Forbidden", [("Content-Type", "application/xml")])

@@ -139,6 +139,7 @@ def test_what_moto_cannot_do_is_said_at_once(cloud: AwsCloud) -> None:
         ("Allow", {}, True),
         ("Allow", {"Condition": {"StringEquals": {"aws:RequestedRegion": "us-east-1"}}}, False),
         ("Allow", {"Condition": {"NumericLessThan": {"x": "1"}}}, False),
+        ("Allow", {"Condition": {"Null": {"x": "true", "aws:RequestedRegion": "false"}}}, True),
         ("Deny", {}, False),
         ("Allow", {"Resource": "arn:aws:ssm:*:*:parameter/other/*"}, False),
         ("Allow", {"Action": "ssm:Get*"}, True),

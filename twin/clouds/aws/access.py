@@ -72,6 +72,8 @@ def holds(conditions: Any, context: Context, *, doubt: bool = False) -> bool:
 
 
 def _test(operator: str, have: str | tuple[str, ...] | None, wanted: list[str]) -> bool | None:
+    if operator == "Null":
+        return str(have is None).lower() in wanted
     every, _, name = operator.rpartition(":")
     optional = name.endswith("IfExists")
     name = name.removesuffix("IfExists")
@@ -84,6 +86,7 @@ def _test(operator: str, have: str | tuple[str, ...] | None, wanted: list[str]) 
         "StringNotEquals": lambda one: one not in wanted,
         "StringNotLike": lambda one: not any(like(item, one) for item in wanted),
         "Bool": lambda one: one.lower() in [item.lower() for item in wanted],
+        "NumericLessThan": lambda one: any(float(one) < float(item) for item in wanted),
     }
     if name not in tests:
         return None
