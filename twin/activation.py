@@ -6,19 +6,21 @@ import asyncio
 import contextlib
 import hashlib
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pyrage import IdentityError  # pyright: ignore[reportAttributeAccessIssue]
 
 from keystone.agefiles import decrypt
 from keystone.errors import KeystoneError
-from twin import services, store
+from twin import store
 from twin.files import make_link, write_file
+from twin.services import BOOT_ORDER, InstalledSystem, units
 from twin.services.pool_keys import UNIT
 
 if TYPE_CHECKING:
-    from twin.machine import Machine
-    from twin.services import InstalledSystem, Service, UnitState
+    from twin.services import Service, UnitState
+    from twin.site import Site
     from twin.supervisor import Supervisor
 
 ALWAYS = frozenset({"sshd"})
@@ -30,10 +32,28 @@ CONDITIONAL = frozenset({"k3s", "tailscaled"})
 """Units with a condition on that file (nix/modules)."""
 
 
+class Body(Protocol):
+    """What the units want of the machine that they run on."""
+
+    name: str
+    site: Site
+    root: Path
+
+    @property
+    def address(self) -> str: ...
+
+    @property
+    def store(self) -> Path: ...
+
+    def journal(self, text: str) -> None: ...
+
+    def save(self, **changes: Any) -> None: ...
+
+
 class Units:
     """The units of one machine; empty until a system was loaded."""
 
-    def __init__(self, machine: Machine, supervisor: Supervisor) -> None:
+    def __init__(self, machine: Body, supervisor: Supervisor) -> None:
         self.machine = machine
         self.supervisor = supervisor
         self.system: store.System | None = None
@@ -52,7 +72,7 @@ class Units:
     def names(self) -> list[str]:
         """All units in the order in which they start."""
         known = {*self.services, *self.broken}
-        ordered = [unit for unit in services.BOOT_ORDER if unit in known]
+        ordered = [unit for unit in BOOT_ORDER if unit in known]
         return [*ordered, *sorted(known - set(ordered))]
 
     def state(self, unit: str) -> UnitState | None:
@@ -83,7 +103,7 @@ class Units:
 
     def _make(self, system: store.System) -> tuple[dict[str, Service], dict[str, str], list[str]]:
         secrets, problems = self._decrypt(system)
-        installed = services.InstalledSystem(
+        installed = InstalledSystem(
             name=system.name,
             address=self.machine.address,
             root=self.machine.root,
@@ -101,7 +121,7 @@ class Units:
             return {}, broken, [*problems, f"units cannot be made: {reason}"]
 
     def _services(self, installed: InstalledSystem) -> dict[str, Service]:
-        return services.services_for(installed, self.machine.site, self.supervisor)
+        return units.build(installed, self.machine.site, self.supervisor)
 
     def _decrypt(self, system: store.System) -> tuple[dict[str, bytes], list[str]]:
         private = (self.machine.root / "etc/ssh/ssh_host_ed25519_key").read_text()

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from keystone.errors import KeystoneError
-from twin import clouds, ports, processes
+from twin import clouds, ports, processes, shell
 from twin.control import JOIN_SECONDS, UNITS_SECONDS, ControlServer, Say
 from twin.machine import Machine
 from twin.pools import Pools
@@ -105,7 +105,7 @@ class Twin:
         folder = self.site.machines / name
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         (folder / "host.json").write_text(host.model_dump_json(by_alias=True))
-        self.machines[name] = Machine(self.site, name, host, self.supervisor)
+        self.machines[name] = Machine(self.site, name, host, self.supervisor, shell.serve)
         return self.machines[name]
 
     def _machine(self, request: dict[str, Any]) -> Machine:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import shutil
-from collections.abc import Coroutine
-from dataclasses import asdict, dataclass
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,11 +21,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import asyncssh
 
 from keystone.errors import KeystoneError
-from twin import commands, disks, rootfs, store
+from twin import disks, rootfs, store
 from twin.activation import Units
-from twin.commands import Call, Failed, State
 from twin.files import make_link, write_file, write_json
-from twin.record import read_record
+from twin.record import State, read_record
 from twin.ssh import Door, Keys
 from twin.ssh_keys import installer_key, random_key
 
@@ -39,37 +39,19 @@ HOST_KEY = "etc/ssh/ssh_host_ed25519_key"
 INITRD_KEY = "etc/ssh/initrd_ssh_host_ed25519_key"
 LOGIN_SHELL = "systemd-tty-ask-password-agent"
 """The initrd's (nix/modules/boot/remote-unlock.nix): a login answers the passphrase prompt."""
-PROFILE = "/nix/var/nix/profiles/system"
-CURRENT = "/run/current-system"
 # Long enough for a client to see the machine go, short enough not to be waited for.
 DARK_SECONDS = 0.5
 INSTALLER_RELEASE = store.OS_RELEASE + 'VARIANT="Installer"\nVARIANT_ID=installer\n'
 
 
-@dataclass(frozen=True)
-class Result:
-    """How a command ended that this program itself ran on a machine."""
-
-    status: int
-    stdout: str
-    stderr: str
-
-
-class _Bytes:
-    """Standard input from memory."""
-
-    def __init__(self, content: bytes) -> None:
-        self.content = content
-
-    async def read(self, n: int = -1) -> bytes:
-        taken, self.content = (self.content, b"") if n < 0 else (self.content[:n], self.content[n:])
-        return taken
+Serve = Callable[["Machine", asyncssh.SSHServerProcess[bytes], str], Awaitable[int]]
+"""Runs the command line of one SSH session on a machine; the exit status."""
 
 
 class Machine:
     """One machine. `power_on` and `power_off` are its two switches; everything else happens over SSH."""
 
-    def __init__(self, site: Site, name: str, host: Host, supervisor: Supervisor) -> None:
+    def __init__(self, site: Site, name: str, host: Host, supervisor: Supervisor, serve: Serve) -> None:
         self.site = site
         self.name = name
         self.host = host
@@ -82,6 +64,7 @@ class Machine:
         self.inventory = disks.inventory_of(self.folder / "disks.json", host)
         self.record = read_record(self.folder / "machine.json")
         self.units = Units(self, supervisor)
+        self._serve = functools.partial(serve, self)
         self._door: Door | None = None
         self._kexec = False
         self._power = asyncio.Lock()
@@ -180,7 +163,7 @@ class Machine:
         if not profiles or profiles[-1] != path:
             self.save(profiles=[*profiles, path])
         number = len(self.record.profiles)
-        folder = self.root / PROFILE.lstrip("/")
+        folder = self.root / store.PROFILE.lstrip("/")
         make_link(folder.with_name(f"system-{number}-link"), path)
         make_link(folder, f"system-{number}-link")
 
@@ -362,24 +345,3 @@ class Machine:
         file = self.site.project / "nix/secrets" / self.site.stack / "operator.pub"
         operator = file.read_text().splitlines() if file.exists() else []
         return [*operator, *self.site.settings.cluster.authorized_keys]
-
-    # Commands
-
-    async def _serve(self, process: asyncssh.SSHServerProcess[bytes], line: str) -> int:
-        try:
-            argv = commands.split(line)
-        except Failed as failed:
-            process.stderr.write(f"{failed.text}\n".encode())
-            return failed.status
-        call = Call(self, argv, process.stdin, process.stdout.write, process.stderr.write)
-        status = await commands.run(call) if argv else 0
-        self.journal(f"ssh: {line[:300]} -> {status}")
-        return status
-
-    async def run(self, *argv: str, stdin: bytes = b"") -> Result:
-        """Run a command on the machine without SSH, as its console would. Raises KeystoneError when it is off."""
-        if not self.powered:
-            raise KeystoneError(self.name, "is switched off")
-        out, err = bytearray(), bytearray()
-        status = await commands.run(Call(self, list(argv), _Bytes(stdin), out.extend, err.extend))
-        return Result(status, out.decode(errors="replace"), err.decode(errors="replace"))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from keystone.errors import KeystoneError
-from twin.commands import State
 
+State = Literal["installer", "initrd", "installed"]
 SCHEMA_VERSION = 1
 
 

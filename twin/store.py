@@ -23,6 +23,7 @@ from keystone.errors import KeystoneError
 from twin import archives
 
 STORE = "/nix/store"
+PROFILE = "/nix/var/nix/profiles/system"
 RELEASE = "26.05"
 # Nix' own base 32: no e, o, t, u, so that no hash spells a word.
 LETTERS = "0123456789abcdfghijklmnpqrsvwxyz"

@@ -18,9 +18,10 @@ from keystone.errors import KeystoneError
 from keystone.identities import Identities
 from tests import networks
 from tests.processes import end_tree
-from twin import nixbuild, services
-from twin.machine import Machine, Result
-from twin.services import InstalledSystem
+from twin import nixbuild, shell
+from twin.commands import Call
+from twin.machine import Machine
+from twin.services import InstalledSystem, units
 from twin.site import Site
 from twin.ssh_keys import installer_public_key
 
@@ -31,6 +32,33 @@ PORT = 2222
 FEATURES = ("--extra-experimental-features", "nix-command flakes")
 DISK_KEY = "/run/keystone/disk.key"
 DISK = "/dev/disk/by-id/virtio-{}-system"
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a program ended."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+class _Bytes:
+    """Standard input from memory."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+
+    async def read(self, n: int = -1) -> bytes:
+        taken, self.content = (self.content, b"") if n < 0 else (self.content[:n], self.content[n:])
+        return taken
+
+
+async def console(machine: Machine, *argv: str, stdin: bytes = b"") -> Result:
+    """Run a command on a machine without SSH."""
+    out, err = bytearray(), bytearray()
+    status = await shell.run(Call(machine, list(argv), _Bytes(stdin), out.extend, err.extend))
+    return Result(status, out.decode(errors="replace"), err.decode(errors="replace"))
 
 
 class Pretended:
@@ -117,16 +145,16 @@ class Lab:
         """The stack file's section of w1, to be changed before `render`."""
         return self.config["keystone:hosts"]["w1"]
 
-    def services_for(self, system: InstalledSystem, *_: Any) -> dict[str, Pretended]:
-        """Stands in for `twin.services.services_for`."""
+    def units_of(self, system: InstalledSystem, *_: Any) -> dict[str, Pretended]:
+        """Stands in for `twin.services.units.build`."""
         self.made.append(system)
-        units = ("headscale", "k3s", "tailscaled") if system.host["role"] == "primer" else ("k3s", "tailscaled")
-        return {unit: Pretended(unit, system, self.log, self.broken) for unit in units}
+        names = ("headscale", "k3s", "tailscaled") if system.host["role"] == "primer" else ("k3s", "tailscaled")
+        return {unit: Pretended(unit, system, self.log, self.broken) for unit in names}
 
     def machine(self, name: str = "w1") -> Machine:
         """The machine of a host, as a freshly started twin has it."""
         site = self.site
-        machine = Machine(site, name, site.settings.hosts[name], None)  # type: ignore[arg-type]
+        machine = Machine(site, name, site.settings.hosts[name], None, shell.serve)  # type: ignore[arg-type]
         self.machines[name] = machine
         return machine
 
@@ -289,4 +317,4 @@ def document() -> dict[str, Any]:
 
 def pretend_services(lab: Lab, monkeypatch: Any) -> None:
     """Let machines run the pretended services of this lab."""
-    monkeypatch.setattr(services, "services_for", lab.services_for)
+    monkeypatch.setattr(units, "build", lab.units_of)

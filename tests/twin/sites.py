@@ -13,7 +13,8 @@ from keystone import agefiles, facts
 from keystone.identities import Identities
 from keystone.settings import Settings, parse
 from tests.networks import Network
-from twin.services import InstalledSystem, Service, services_for
+from twin.services import InstalledSystem, Service
+from twin.services.units import build
 from twin.site import Site
 from twin.supervisor import Supervisor
 
@@ -89,7 +90,7 @@ class Trial:
     def services(self, name: str, change: Callable[[dict[str, bytes]], None] | None = None) -> dict[str, Service]:
         """The units of a machine, made once."""
         if name not in self.units:
-            self.units[name] = services_for(self.system(name, change), self.site, self.supervisor)
+            self.units[name] = build(self.system(name, change), self.site, self.supervisor)
         return self.units[name]
 
     async def run(

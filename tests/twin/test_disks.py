@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from keystone.errors import KeystoneError
-from tests.twin.lab import DISK, Lab
+from tests.twin.lab import DISK, Lab, console
 from twin.disks import blank_disks, lay_out, opens, plant
 from twin.machine import Machine
 
@@ -24,7 +24,7 @@ async def on(lab: Lab) -> Machine:
 
 
 async def lsblk(machine: Machine, *args: str) -> list[dict[str, Any]]:
-    done = await machine.run("lsblk", "--json", *args)
+    done = await console(machine, "lsblk", "--json", *args)
     assert done.status == 0, done.stderr
     return json.loads(done.stdout)["blockdevices"]
 
@@ -51,27 +51,27 @@ async def test_without_a_device_all_disks_are_shown(lab: Lab):
 
 async def test_by_id_names_lead_to_the_kernels_names(lab: Lab):
     machine = await on(lab)
-    assert (await machine.run("readlink", "-f", W1)).stdout == "/dev/vda\n"
-    assert (await machine.run("readlink", "-f", OSD)).stdout == "/dev/vdb\n"
-    assert (await machine.run("test", "-b", W1)).status == 0
-    assert (await machine.run("test", "-e", "/dev/disk/by-id/virtio-other")).status == 1
-    listed = (await machine.run("ls", "/dev/disk/by-id")).stdout.split()
+    assert (await console(machine, "readlink", "-f", W1)).stdout == "/dev/vda\n"
+    assert (await console(machine, "readlink", "-f", OSD)).stdout == "/dev/vdb\n"
+    assert (await console(machine, "test", "-b", W1)).status == 0
+    assert (await console(machine, "test", "-e", "/dev/disk/by-id/virtio-other")).status == 1
+    listed = (await console(machine, "ls", "/dev/disk/by-id")).stdout.split()
     assert listed == ["virtio-w1-osd0", "virtio-w1-system"]
 
 
 async def test_an_unknown_device_is_refused_in_the_real_words(lab: Lab):
     machine = await on(lab)
-    done = await machine.run("lsblk", "--json", "/dev/nope")
+    done = await console(machine, "lsblk", "--json", "/dev/nope")
     assert (done.status, done.stderr) == (32, "lsblk: /dev/nope: not a block device\n")
-    assert (await machine.run("blkid", "/dev/nope")).status == 2
-    assert (await machine.run("sgdisk", "--zap-all", "/dev/nope")).status == 2
-    assert (await machine.run("lsblk", "--output", "NONSENSE")).stderr == "lsblk: unknown column: NONSENSE\n"
-    assert (await machine.run("lsblk", "--nonsense")).stderr.startswith("lsblk: unrecognized option '--nonsense'")
+    assert (await console(machine, "blkid", "/dev/nope")).status == 2
+    assert (await console(machine, "sgdisk", "--zap-all", "/dev/nope")).status == 2
+    assert (await console(machine, "lsblk", "--output", "NONSENSE")).stderr == "lsblk: unknown column: NONSENSE\n"
+    assert (await console(machine, "lsblk", "--nonsense")).stderr.startswith("lsblk: unrecognized option '--nonsense'")
 
 
 async def test_the_guards_first_write_marks_the_disk_and_nothing_else(lab: Lab):
     machine = await on(lab)
-    done = await machine.run("sgdisk", "--zap-all", "--clear", f"--disk-guid={GUID.upper()}", W1)
+    done = await console(machine, "sgdisk", "--zap-all", "--clear", f"--disk-guid={GUID.upper()}", W1)
     assert done.status == 0
     install, osd = await lsblk(machine, "--output", COLUMNS)
     assert (install["pttype"], install["ptuuid"]) == ("gpt", GUID)
@@ -84,7 +84,7 @@ async def test_another_disk_guid_keeps_the_partitions(lab: Lab):
     lay_out(disk, GUID, b"secret", "ext4")
     machine.inventory.put(disk)
     other = GUID.replace("7f8a", "0000")
-    assert (await machine.run("sgdisk", f"--disk-guid={other}", W1)).status == 0
+    assert (await console(machine, "sgdisk", f"--disk-guid={other}", W1)).status == 0
     after = machine.install_disk()
     assert (after.ptuuid, after.partitions) == (other, disk.partitions)
 
@@ -92,7 +92,7 @@ async def test_another_disk_guid_keeps_the_partitions(lab: Lab):
 async def test_a_guid_of_another_form_is_refused_before_anything_is_written(lab: Lab):
     machine = await on(lab)
     plant(machine.folder, W1, fstype="xfs")
-    done = await machine.run("sgdisk", "--zap-all", "--disk-guid=mine", W1)
+    done = await console(machine, "sgdisk", "--zap-all", "--disk-guid=mine", W1)
     assert (done.status, done.stderr) == (1, "sgdisk: 'mine' is no GUID\n")
     assert machine.install_disk().fstype == "xfs"
 
@@ -127,8 +127,8 @@ async def test_an_installed_system_shows_what_lies_inside_the_encryption(lab: La
 
 async def test_the_disk_of_the_running_system_cannot_be_wiped(lab: Lab):
     machine = await lab.installed()
-    assert (await machine.run("sgdisk", "--zap-all", W1)).status == 4
-    assert (await machine.run("wipefs", "--all", W1)).status == 1
+    assert (await console(machine, "sgdisk", "--zap-all", W1)).status == 4
+    assert (await console(machine, "wipefs", "--all", W1)).status == 1
     assert machine.install_disk().luks is not None
 
 
@@ -137,11 +137,11 @@ async def test_planted_data_is_seen_by_every_program(lab: Lab):
     plant(machine.folder, W1, fstype="zfs_member", ptuuid=GUID, serial="other")
     [disk] = await lsblk(machine, "--output", COLUMNS, W1)
     assert (disk["fstype"], disk["ptuuid"], disk["serial"]) == ("zfs_member", GUID, "other")
-    assert f'TYPE="zfs_member" PTUUID="{GUID}" PTTYPE="gpt"' in (await machine.run("blkid", W1)).stdout
-    assert (await machine.run("blkid", "-s", "TYPE", "-o", "value", W1)).stdout == "zfs_member\n"
-    assert "zfs_member" in (await machine.run("wipefs", W1)).stdout
-    assert (await machine.run("wipefs", "--all", W1)).status == 0
-    assert (await machine.run("blkid", W1)).status == 2
+    assert f'TYPE="zfs_member" PTUUID="{GUID}" PTTYPE="gpt"' in (await console(machine, "blkid", W1)).stdout
+    assert (await console(machine, "blkid", "-s", "TYPE", "-o", "value", W1)).stdout == "zfs_member\n"
+    assert "zfs_member" in (await console(machine, "wipefs", W1)).stdout
+    assert (await console(machine, "wipefs", "--all", W1)).status == 0
+    assert (await console(machine, "blkid", W1)).status == 2
 
 
 async def test_the_inventory_outlives_the_power_and_a_change_of_the_settings(lab: Lab):
@@ -166,7 +166,7 @@ async def test_planting_on_an_unknown_disk_names_the_known_ones(lab: Lab):
 async def test_an_inventory_edited_into_nonsense_is_one_plain_error(lab: Lab):
     machine = await on(lab)
     (machine.folder / "disks.json").write_text('{"disks": [{"path": "/dev/vda"}]}')
-    done = await machine.run("lsblk")
+    done = await console(machine, "lsblk")
     assert done.status == 1
     assert "disks.json: is not a disk inventory" in done.stderr
 

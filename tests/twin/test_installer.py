@@ -6,7 +6,7 @@ import stat
 
 import pytest
 
-from tests.twin.lab import DISK, DISK_KEY, PORT, Lab
+from tests.twin.lab import DISK, DISK_KEY, PORT, Lab, console
 from twin import installer
 from twin.installer import Aborted, Usage, parse
 
@@ -219,7 +219,7 @@ async def test_phases_may_be_run_one_after_another_as_keystone_does(lab: Lab):
     await machine.power_on()
     assert (await lab.anywhere(machine, "--phases", "disko,install")).status == 0
     guid = "0" * 8 + "-0000-4000-8000-" + "0" * 12
-    assert (await machine.run("sgdisk", f"--disk-guid={guid}", DISK.format("w1"))).status == 0
+    assert (await console(machine, "sgdisk", f"--disk-guid={guid}", DISK.format("w1"))).status == 0
     assert (await lab.anywhere(machine, "--phases", "reboot")).status == 0
     await lab.booted(machine)
     assert machine.install_disk().ptuuid == guid

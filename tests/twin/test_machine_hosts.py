@@ -8,9 +8,8 @@ from contextlib import suppress
 import psutil
 import pytest
 
-from tests.twin.lab import DISK, REPOSITORY, ROOT, Lab
+from tests.twin.lab import DISK, REPOSITORY, ROOT, Lab, Result
 from twin.disks import plant
-from twin.machine import Result
 
 pytestmark = pytest.mark.asyncio
 REFUSED = 3

@@ -19,9 +19,8 @@ from keystone.identities import Identities
 from tests import networks
 from tests.twin.sites import Trial, trial
 from tests.twin.waiting import until
-from twin.services import services_for
 from twin.services.layout import Layout
-from twin.services.units import K3s
+from twin.services.units import K3s, build
 
 pytestmark = [pytest.mark.twin, pytest.mark.timeout(240)]
 NETWORK = networks.fresh()
@@ -125,7 +124,7 @@ def test_a_machine_that_trusts_another_ca_does_not_get_in(runner: asyncio.Runner
             mesh_ca=other,
         )
         system.root.mkdir()
-        unit = services_for(system, site.site, site.supervisor)["tailscaled"]
+        unit = build(system, site.site, site.supervisor)["tailscaled"]
         await unit.start()
         try:
             command, environment = unit.client(
@@ -149,7 +148,7 @@ def test_a_persons_laptop_joins_by_the_link_that_it_is_given(runner: asyncio.Run
     laptop.root.mkdir()
 
     async def scenario() -> None:
-        unit = services_for(laptop, site.site, site.supervisor)["tailscaled"]
+        unit = build(laptop, site.site, site.supervisor)["tailscaled"]
 
         async def said(*argv: str) -> str:
             command, environment = unit.client([*argv])
@@ -264,7 +263,7 @@ def test_a_remote_node_waits_for_its_mesh_address_and_registers_with_it(runner: 
         await unit.stop()
         await daemon.stop()
         remote = dataclasses.replace(site.system("w3"), host={**site.system("w3").host, "remote": True})
-        units = services_for(remote, site.site, site.supervisor)
+        units = build(remote, site.site, site.supervisor)
         await units["k3s"].start()
         await asyncio.sleep(1.0)
         assert units["k3s"].state() == "activating"

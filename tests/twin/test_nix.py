@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.twin.lab import FEATURES, NETWORK, PORT, Lab
+from tests.twin.lab import FEATURES, NETWORK, PORT, Lab, console
 from twin import nixcli
 
 TOPLEVEL = "path:./nix#nixosConfigurations.lab-w1.config.system.build.toplevel"
@@ -192,14 +192,14 @@ async def test_a_copy_over_ssh_makes_the_path_valid_on_the_machine(lab: Lab):
     lab.host["labels"] = {"a": "b"}
     lab.render()
     path = await lab.build()
-    assert (await machine.run("nix-store", "--check-validity", path)).status == 1
+    assert (await console(machine, "nix-store", "--check-validity", path)).status == 1
     known = lab.project / "known_hosts"
     known.write_text(f"[{machine.address}]:{PORT} {lab.pinned_key()}\n")
     options = f"-p {PORT} -i operator_key -o StrictHostKeyChecking=yes -o UserKnownHostsFile={known}"
     done = await nix(lab, "copy", "--to", f"ssh-ng://root@{machine.address}", path, NIX_SSHOPTS=options)
     assert done.status == 0, done.stderr
     assert f"copying path '{path}' to 'ssh-ng://root@{machine.address}'..." in done.stderr
-    assert (await machine.run("nix-store", "--check-validity", path)).status == 0
+    assert (await console(machine, "nix-store", "--check-validity", path)).status == 0
 
 
 @pytest.mark.asyncio

@@ -1,21 +1,16 @@
-"""The programs of a twin machine: one function per program, found by name and by the state of the machine.
-
-A command line is split as a shell would split it, but no shell runs it: machines take plain programs with arguments.
-"""
+"""The programs of a twin machine: one function per program, registered by name and by the state of the machine."""
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from keystone.errors import KeystoneError
+from twin.record import State
 
 if TYPE_CHECKING:
     from twin.machine import Machine
 
-State = Literal["installer", "initrd", "installed"]
 NOT_FOUND = 127
 UPLOAD_LIMIT = 256 * 1024**2
 
@@ -87,52 +82,3 @@ class Registry:
 
 REGISTRY = Registry()
 program = REGISTRY.program
-
-
-def split(line: str) -> list[str]:
-    """Split a command line into words. Raises Failed for what only a shell could run, so that nothing half-works."""
-    quote = ""
-    escaped = False
-    for letter in line:
-        if escaped:
-            escaped = False
-        elif letter == "\\" and quote != "'":
-            escaped = True
-        elif quote:
-            if letter == quote:
-                quote = ""
-            elif quote == '"' and letter in "$`":
-                raise Failed(f"bash: {letter!r}: the twin's machines run plain programs, not shell syntax", 2)
-        elif letter in "'\"":
-            quote = letter
-        elif letter in "$`;&|<>()\n":
-            raise Failed(f"bash: {letter!r}: the twin's machines run plain programs, not shell syntax", 2)
-    try:
-        return shlex.split(line)
-    except ValueError as error:
-        raise Failed(f"bash: {error}", 2) from None
-
-
-async def run(call: Call) -> int:
-    """Run one command and return its exit status; every fault becomes text on its standard error."""
-    # Imported here: the command modules register themselves with this one.
-    from twin.commands import clients, disks, files, install, nix, system, tpm
-
-    _ = (clients, disks, files, nix, system, tpm)
-    machine = call.machine
-    name = call.argv[0]
-    command = REGISTRY.commands.get((machine.state, name)) or install.in_store(machine.state, name)
-    if command is None:
-        call.warn(f"bash: {name}: No such file or directory" if "/" in name else f"bash: {name}: command not found")
-        return NOT_FOUND
-    try:
-        return await command(call)
-    except Failed as failed:
-        call.warn(failed.text)
-        return failed.status
-    except KeystoneError as error:
-        call.warn(f"{name}: {error}")
-        return 1
-    except OSError as error:
-        call.warn(f"{name}: {error.strerror}: {error.filename}" if error.strerror else f"{name}: {error}")
-        return 1

@@ -7,7 +7,6 @@ from pathlib import Path
 from keystone.errors import KeystoneError
 from twin import store
 from twin.commands import Call, Failed, program
-from twin.machine import PROFILE
 
 
 def _store(call: Call, root: str | None) -> Path:
@@ -65,8 +64,8 @@ async def nix_env(call: Call) -> int:
             action = word
         else:
             raise Failed(f"error: unrecognised flag '{word}'\nTry 'nix-env --help' for more information.")
-    if profile != PROFILE:
-        raise Failed(f"error: the twin has the profile {PROFILE} only, not '{profile}'")
+    if profile != store.PROFILE:
+        raise Failed(f"error: the twin has the profile {store.PROFILE} only, not '{profile}'")
     profiles = machine.record.profiles
     if action == "--set":
         try:

@@ -1,7 +1,7 @@
 """The services of an installed system: what systemd would run on a machine of the site.
 
-`twin.machine` boots a system by starting its services in the order headscale, k3s, tailscaled and maps `systemctl`,
-`kubectl`, `headscale` and `tailscale` to them. What runs is real (etcd, the Kubernetes control plane, Headscale,
+`twin.activation` starts and stops them; the commands `systemctl`, `kubectl`, `headscale` and `tailscale` of a machine
+are led to them. What runs is real (etcd, the Kubernetes control plane, Headscale,
 tailscaled); only the kubelet and its pods are stand-ins (kwok).
 """
 
@@ -9,11 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
-
-if TYPE_CHECKING:
-    from twin.site import Site
-    from twin.supervisor import Supervisor
+from typing import Any, Literal, Protocol
 
 BOOT_ORDER = ("headscale", "k3s", "tailscaled")
 """The units in the order in which a machine starts them; it stops them in the opposite order."""
@@ -75,13 +71,3 @@ class Service(Protocol):
         The programs are `kubectl` for k3s, `headscale` and `tailscale`; `argv` starts after the program's name.
         """
         ...
-
-
-def services_for(system: InstalledSystem, site: Site, supervisor: Supervisor) -> dict[str, Service]:
-    """The units of one installed system by name: k3s and tailscaled on all hosts, headscale on the primer too.
-
-    A further `server` is a node with the control-plane role: the twin runs one control plane, on the primer.
-    """
-    from twin.services.units import build
-
-    return build(system, site, supervisor)

@@ -77,7 +77,10 @@ class K3s:
 
 
 def build(system: InstalledSystem, site: Site, supervisor: Supervisor) -> dict[str, Service]:
-    """The units of one machine; an edge host is in the mesh only."""
+    """The units of one installed system by name: k3s and tailscaled, headscale on the primer too; an edge has no k3s.
+
+    A further `server` is a node with the control-plane role: the twin runs one control plane, on the primer.
+    """
     facts = Facts.of(system)
     tailscale = Tailscale(system, facts, site.socket(f"{system.name}.ts"), supervisor)
     units: dict[str, Service] = {"tailscaled": tailscale}
