@@ -1,6 +1,7 @@
 """Imports go one way: `__main__` -> clouds -> components -> keystone; twin -> keystone; policy stands apart."""
 
 import ast
+import graphlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,6 +49,11 @@ def files_of(part: str) -> list[Path]:
     return [path for path in found if "__pycache__" not in path.parts]
 
 
+def module(file: Path) -> str:
+    """The dotted name under which a file is imported."""
+    return ".".join(file.relative_to(PROJECT).with_suffix("").parts).removesuffix(".__init__")
+
+
 def test_every_part_of_the_tree_has_its_line_here() -> None:
     assert OURS - {"tests", "nix"} <= ALLOWED.keys() | {"bench", "policy", "examples"}
 
@@ -67,6 +73,17 @@ def test_a_part_imports_only_what_lies_below_it(part: str) -> None:
                 wrong.append(f"{file.relative_to(PROJECT)} imports {name}")
 
     assert wrong == []
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    known = {module(file): file for part in ALLOWED for file in files_of(part)}
+    arrows: dict[str, set[str]] = {}
+    for name, file in known.items():
+        # `from package import submodule` needs the submodule, not what the package's own file defines.
+        names = {one for one in imported(file) if one in known}
+        arrows[name] = {one for one in names if not any(other.startswith(f"{one}.") for other in names)} - {name}
+
+    graphlib.TopologicalSorter(arrows).prepare()
 
 
 def test_in_keystone_only_doctor_knows_the_toolchain() -> None:
