@@ -109,11 +109,6 @@ def nth(block: IPv4Network, index: int) -> IPv4Address:
     return block[index]
 
 
-def with_prefix(item: IPv4Address, block: IPv4Network) -> str:
-    """The address as an interface wants it: with the prefix length of its range."""
-    return f"{item}/{block.prefixlen}"
-
-
 def is_label(text: str) -> bool:
     """Whether the text is one DNS label (RFC 1123: lower case letters, digits, hyphens, at most 63)."""
     return _LABEL.fullmatch(text) is not None

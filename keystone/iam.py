@@ -56,9 +56,7 @@ def document(statements: Iterable[Statement]) -> str:
     return encoded(policy(statements))
 
 
-def web_identity_trust(
-    provider_arn: str, issuer_host: str, subjects: str | Sequence[str], audience: str = AUDIENCE
-) -> str:
+def web_identity_trust(provider_arn: str, issuer_host: str, subjects: str | Sequence[str]) -> str:
     """Trust in tokens of an OIDC provider, by exact audience and subject."""
     named = [subjects] if isinstance(subjects, str) else sorted(subjects)
     if not named or any(not one or "*" in one or "?" in one for one in named):
@@ -68,7 +66,7 @@ def web_identity_trust(
         "Effect": "Allow",
         "Principal": {"Federated": provider_arn},
         "Action": "sts:AssumeRoleWithWebIdentity",
-        "Condition": {"StringEquals": {f"{issuer_host}:aud": audience, f"{issuer_host}:sub": only}},
+        "Condition": {"StringEquals": {f"{issuer_host}:aud": AUDIENCE, f"{issuer_host}:sub": only}},
     }
     return encoded({"Version": VERSION, "Statement": [statement]})
 

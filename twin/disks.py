@@ -135,7 +135,7 @@ def plant(
 ) -> None:
     """Put foreign data on a disk of the machine whose folder is given: a signature, a partition table, a new serial.
 
-    `device` is a path or by-id path. For tests and for users who want to see what the guard says.
+    `device` is a path or by-id path. For tests of what the guard says.
     """
     inventory = Inventory(machine / "disks.json")
     disk = inventory.find(device)

@@ -20,7 +20,7 @@ from pathlib import Path
 from keystone.errors import KeystoneError
 from twin import nixbuild, store
 from twin.nixcli import flake_reference, twin_folder
-from twin.site import DEFAULT_INSTALL_SECONDS, twin_options
+from twin.site import Place
 
 PHASES = ("kexec", "disko", "install", "reboot")
 # How much of twin:installSeconds a phase takes.
@@ -131,8 +131,8 @@ class Run:
     def __init__(self, options: Options, twin: Path) -> None:
         self.options = options
         self.store = twin / "store"
-        seconds = twin_options(twin.name, twin.parent.parent).get("installSeconds", DEFAULT_INSTALL_SECONDS)
-        self.seconds = float(seconds)
+        place = Place.read(twin.name, twin.parent.parent)
+        self.seconds = place.install_seconds if place else 0.0
         self.port = options.one("--ssh-port")
         # Without the kexec phase the real program takes the installer's root for granted.
         user, _, host = options.host.rpartition("@")

@@ -19,8 +19,6 @@ ROLES = {"hosts": "backup-hosts", "verify-backup": "backup-verify", "buckets-bac
 """Service account -> its role's name after the cluster's."""
 HOST_PREFIX, BUCKET_PREFIX = "hosts", "buckets"
 CATALOGUE_KEY = "catalogue.json"
-ENCRYPTED, SEAL = ".age", ".sum"
-"""A copy is NAME.age. NAME.age.sum, its SHA-256, is written last: a copy without it was interrupted."""
 SLACK_HOURS = 20
 """How late a copy may be before the check fails: a machine may be off for a night's work on it."""
 ETCD_FOLDERS = {"k3s": "/var/lib/rancher/k3s/server/db/snapshots", "kubeadm": "/var/backup/etcd"}

@@ -59,7 +59,7 @@ _ENGINE_PORTS = {"flux": "http-prom", "argocd": "metrics"}
 def rules(settings: Settings, observability: Observability) -> Thing:
     """All alert rules, as one object."""
     spec = alerts.rules(alerts.chosen(settings), observability.alerting.runbooks)
-    return _thing("PrometheusRule", "keystone", NAMESPACE, spec)
+    return _thing("PrometheusRule", "keystone", spec)
 
 
 def monitors(settings: Settings, releases: Mapping[str, Release]) -> Iterator[Thing]:
@@ -142,8 +142,8 @@ def _monitor(name: str, namespace: str, labels: Mapping[str, str], port: str | i
         "selector": {"matchLabels": dict(labels)},
         "podMetricsEndpoints": [{"port": port} if isinstance(port, str) else {"portNumber": port}],
     }
-    return _thing("PodMonitor", name, NAMESPACE, spec)
+    return _thing("PodMonitor", name, spec)
 
 
-def _thing(kind: str, name: str, namespace: str, spec: Mapping[str, Any]) -> Thing:
-    return Thing(api="monitoring.coreos.com/v1", kind=kind, name=name, namespace=namespace, spec=spec, after=STACK)
+def _thing(kind: str, name: str, spec: Mapping[str, Any]) -> Thing:
+    return Thing(api="monitoring.coreos.com/v1", kind=kind, name=name, namespace=NAMESPACE, spec=spec, after=STACK)

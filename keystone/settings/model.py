@@ -151,7 +151,6 @@ def _disk(value: str) -> str:
 
 
 Bool = StrictBool
-Text = StrictStr
 Port = Annotated[StrictInt, Field(ge=1, le=65535)]
 Generation = Annotated[StrictInt, Field(ge=1, le=1_000_000)]
 Label = Annotated[StrictStr, AfterValidator(_label), _shape(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")]

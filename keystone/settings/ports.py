@@ -1,4 +1,6 @@
-"""The ports that nodes need from each other, by choice. The one place that knows them.
+"""The ports that nodes need from each other, by choice, as rules between settings and the mesh's policy take them.
+
+What a machine's firewall opens is in nix/lib/ports.nix.
 
 Sources: Cilium's and Calico's system requirements, k3s' networking requirements.
 """
@@ -8,8 +10,6 @@ from keystone.settings.network import Cni, Encryption
 
 KUBELET_PORT = 10250
 ETCD_PORTS = (2379, 2380)
-TAILSCALE_PORT = 41641
-STUN_PORT = 3478
 
 API = (f"tcp:{API_PORT}",)
 KUBELET = (f"tcp:{KUBELET_PORT}",)

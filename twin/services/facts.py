@@ -50,16 +50,8 @@ class Facts:
     remote: bool
 
     @property
-    def api_host(self) -> str:
-        return urlsplit(self.api_endpoint).hostname or self.primer_address
-
-    @property
     def api_port(self) -> int:
         return urlsplit(self.api_endpoint).port or 443
-
-    @property
-    def mesh_host(self) -> str:
-        return urlsplit(self.mesh_url).hostname or self.primer_address
 
     @property
     def mesh_port(self) -> int:

@@ -8,7 +8,6 @@ from xml.sax.saxutils import escape
 
 from werkzeug.wrappers import Request, Response
 
-REST_XML = ("cloudfront", "route53", "s3", "s3control")
 JSON = ("acm", "efs", "elasticfilesystem", "events", "kms", "sqs", "ssm")
 
 

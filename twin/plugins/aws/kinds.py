@@ -88,8 +88,6 @@ class Kind:
     update: Callable[[Call], None] | None = None
     fixed: frozenset[str] | None = frozenset()
     """Inputs whose change replaces the object."""
-    fixed_parts: tuple[tuple[str, ...], ...] = ()
-    """Inputs inside of others whose change replaces the object."""
     named: str = ""
     """The input that gets a name of its own when the program gives none; `prefix` the one that begins such a name."""
     prefix: str = "namePrefix"
