@@ -118,7 +118,7 @@ def karpenter(settings: Settings, queue_arn: Any, key_arn: Any) -> list[Statemen
     ec2 = f"arn:{aws.partition}:ec2:{aws.region}"
     kinds = ("fleet", "instance", "volume", "network-interface", "launch-template", "spot-instances-request")
     role = f"arn:{aws.partition}:iam::{aws.account_id}:role{iam.path(cluster)}{cluster}-pool-*"
-    profile = f"arn:{aws.partition}:iam::{aws.account_id}:instance-profile{iam.path(cluster)}*"
+    profiles = f"arn:{aws.partition}:iam::{aws.account_id}:instance-profile/*"
     return [
         Statement(
             sid="From",
@@ -177,6 +177,7 @@ def karpenter(settings: Settings, queue_arn: Any, key_arn: Any) -> list[Statemen
                 "ec2:DescribeCapacityReservations",
                 "ec2:DescribeImages",
                 "ec2:DescribeInstances",
+                "ec2:DescribeInstanceStatus",
                 "ec2:DescribeInstanceTypeOfferings",
                 "ec2:DescribeInstanceTypes",
                 "ec2:DescribeLaunchTemplates",
@@ -202,12 +203,18 @@ def karpenter(settings: Settings, queue_arn: Any, key_arn: Any) -> list[Statemen
         Statement(
             sid="MachineProfile",
             actions=("iam:GetInstanceProfile", "iam:ListInstanceProfiles"),
-            resources=(profile,),
-            reason="it looks whether the pool's profile is there",
+            resources=(profiles,),
+            reason="it looks for the pool's profile, and before a pool goes for profiles of its own making",
         ),
         Statement(
             sid="Disks",
-            actions=("kms:CreateGrant", "kms:DescribeKey", "kms:GenerateDataKeyWithoutPlaintext", "kms:ReEncrypt*"),
+            actions=(
+                "kms:CreateGrant",
+                "kms:Decrypt",
+                "kms:DescribeKey",
+                "kms:GenerateDataKeyWithoutPlaintext",
+                "kms:ReEncrypt*",
+            ),
             resources=(key_arn,),
             conditions={"StringEquals": {"kms:ViaService": f"ec2.{aws.region}.amazonaws.com"}},
             reason="the disks of its machines are encrypted with the customer key",

@@ -87,8 +87,9 @@ def statements(settings: Settings) -> list[Statement]:
                 "s3:PutEncryptionConfiguration",
                 "s3:PutLifecycleConfiguration",
                 "s3:PutObject*",
+                "s3:TagResource",
             ),
-            resources=(f"arn:{part}:s3:::keystone-{cluster[:18].rstrip('-')}-*",),
+            resources=names.bucket_arns(settings),
             reason="the issuer's documents and the copies off site",
         ),
         Statement(
@@ -327,6 +328,7 @@ def _pools(settings: Settings) -> list[Statement]:
                 "ec2:Get*",
                 "ec2:Modify*",
                 "ec2:ReleaseAddress",
+                "ec2:ReplaceRoute*",
                 "ec2:RevokeSecurityGroup*",
                 "ec2:RunInstances",
             ),

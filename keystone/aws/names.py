@@ -77,4 +77,14 @@ def bucket_domain(settings: Settings, what: str) -> str:
 def bucket(settings: Settings, what: str) -> str:
     """The name of a bucket: they share one namespace in all accounts, so it holds account and region."""
     aws = chosen(settings)
-    return f"keystone-{settings.cluster.name[:18].rstrip('-')}-{what}-{aws.account_id}-{aws.region}"
+    return f"{_bucket_prefix(settings)}{what}-{aws.account_id}-{aws.region}"
+
+
+def bucket_arns(settings: Settings) -> tuple[str, ...]:
+    """The ARNs of all our buckets and their objects: by how we name them, and the one that the user has named."""
+    root, own = f"arn:{chosen(settings).partition}:s3:::", settings.backup.bucket if settings.backup else None
+    return (f"{root}{_bucket_prefix(settings)}*", *((f"{root}{own}", f"{root}{own}/*") if own else ()))
+
+
+def _bucket_prefix(settings: Settings) -> str:
+    return f"keystone-{settings.cluster.name[:18].rstrip('-')}-"

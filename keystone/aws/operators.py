@@ -14,6 +14,8 @@ from keystone.settings.operators import AwsService
 
 TAG = "keystone-operator"
 """On all that operators make at EC2, where names are ours and not AWS'. Its value is the cluster's name."""
+_INSIDE = ("NatGateway", "RouteTable", "SecurityGroup", "Subnet")
+"""What is made within a network that is there already."""
 _EC2 = ("InternetGateway", "NatGateway", "Route", "RouteTable", "SecurityGroup", "Subnet", "Vpc")
 _RDS = ("DBCluster", "DBInstance", "DBParameterGroup", "DBSubnetGroup")
 _EKS = ("Addon", "Cluster", "Nodegroup")
@@ -58,11 +60,15 @@ def _roles(settings: Settings) -> str:
 def _s3(settings: Settings) -> list[Statement]:
     place = f"arn:{names.chosen(settings).partition}:s3:::{prefix(settings)}*"
     parts = ("Versioning", "Policy", "PublicAccessBlock", "OwnershipControls", "Tagging")
-    whole = ("Accelerate", "Encryption", "Lifecycle", "Replication")
+    whole = (
+        *("Accelerate", "Analytics", "Encryption", "IntelligentTiering"),
+        *("Inventory", "Lifecycle", "Metrics", "Replication"),
+    )
     written = (
         *(f"s3:PutBucket{part}" for part in parts),
         "s3:PutEncryptionConfiguration",
         "s3:PutLifecycleConfiguration",
+        "s3:TagResource",
     )
     read = [f"s3:Get{part}Configuration" for part in whole]
     return [
@@ -71,6 +77,12 @@ def _s3(settings: Settings) -> list[Statement]:
             actions=["s3:CreateBucket", "s3:GetBucket*", "s3:ListBucket", *written, *read],
             resources=[place],
             reason="it makes buckets of the cluster's name; it reads no object and removes no bucket",
+        ),
+        Statement(
+            sid="Look",
+            actions=["s3:ListAllMyBuckets"],
+            resources=["*"],
+            reason="it looks for a bucket in the list of all; this call knows no resource",
         ),
     ]
 
@@ -88,6 +100,15 @@ def _rds(settings: Settings) -> list[Statement]:
             ],
             resources=[_arn(settings, "rds", f"{kind}:{prefix(settings)}*") for kind in kinds],
             reason="it makes databases of the cluster's name; who ends one does so at AWS",
+        ),
+        Statement(
+            sid="Defaults",
+            actions=[f"rds:{verb}DB{kind}" for verb in ("Create", "Modify") for kind in ("Cluster", "Instance")],
+            resources=[
+                *(_arn(settings, "rds", f"{kind}:default*") for kind in ("cluster-pg", "og", "pg")),
+                _arn(settings, "rds", "subgrp:default"),
+            ],
+            reason="a database that names no options, parameters or subnets has those that AWS made",
         ),
         Statement(
             sid="Look",
@@ -121,10 +142,27 @@ def _eks(settings: Settings) -> list[Statement]:
         ),
         Statement(
             sid="HandOverRoles",
-            actions=["iam:GetRole", "iam:PassRole"],
+            actions=["iam:PassRole"],
             resources=[_roles(settings)],
-            conditions={"StringEquals": {"iam:PassedToService": ["eks.amazonaws.com", "ec2.amazonaws.com"]}},
+            conditions={"StringEquals": {"iam:PassedToService": [rights.EKS, "ec2.amazonaws.com"]}},
             reason="a cluster and its nodes run under roles below the cluster's path",
+        ),
+        Statement(
+            sid="LookAtRoles",
+            actions=["iam:GetRole", "iam:ListAttachedRolePolicies"],
+            resources=[
+                _roles(settings),
+                *rights.linked_roles(names.chosen(settings), (rights.EKS, rights.EKS_NODES)),
+            ],
+            reason="EKS looks in the caller's name whether the roles are there and fit",
+        ),
+        Statement(
+            sid="Look", actions=["ec2:DescribeSubnets"], resources=["*"], reason="EKS looks at the subnets of nodes"
+        ),
+        rights.makes_linked_roles(
+            settings,
+            (rights.EKS, rights.EKS_NODES),
+            "the first cluster and the first node group of an account make roles of AWS' own",
         ),
     ]
 
@@ -158,8 +196,10 @@ def _iam(settings: Settings) -> list[Statement]:
                 "iam:GetRolePolicy",
                 "iam:ListAttachedRolePolicies",
                 "iam:ListInstanceProfilesForRole",
+                "iam:ListPolicyTags",
                 "iam:ListPolicyVersions",
                 "iam:ListRolePolicies",
+                "iam:ListRoleTags",
                 "iam:RemoveRoleFromInstanceProfile",
                 "iam:UpdateAssumeRolePolicy",
                 "iam:UpdateRole",
@@ -179,6 +219,14 @@ def _ec2(settings: Settings) -> list[Statement]:
             resources=["*"],
             conditions={"StringEquals": {f"aws:RequestTag/{TAG}": cluster}},
             reason="what it makes carries its tag from the beginning",
+        ),
+        Statement(
+            sid="MakeInside",
+            actions=[f"ec2:Create{kind}" for kind in _INSIDE],
+            # Tags that are asked for are those of what is made: where it is made is asked about by itself.
+            resources=[_arn(settings, "ec2", f"{kind}/*") for kind in ("elastic-ip", "subnet", "vpc")],
+            conditions={"StringEquals": {f"aws:ResourceTag/{TAG}": cluster}},
+            reason="what it makes lies in networks with its tag",
         ),
         Statement(
             sid="Tag",

@@ -26,8 +26,11 @@ WORKLOAD_SERVICES = (
 )
 """What any role of ours may ever touch; what each one may do is in its own policy."""
 AUTO_SCALING, RDS, SPOT = "autoscaling.amazonaws.com", "rds.amazonaws.com", "spot.amazonaws.com"
+EKS, EKS_NODES = "eks.amazonaws.com", "eks-nodegroup.amazonaws.com"
 LINKED_ROLES: Mapping[str, str] = {
     AUTO_SCALING: "AWSServiceRoleForAutoScaling",
+    EKS: "AWSServiceRoleForAmazonEKS",
+    EKS_NODES: "AWSServiceRoleForAmazonEKSNodegroup",
     RDS: "AWSServiceRoleForRDS",
     SPOT: "AWSServiceRoleForEC2Spot",
 }
@@ -38,7 +41,8 @@ def account_root(aws: Aws) -> str:
     return f"arn:{aws.partition}:iam::{aws.account_id}:root"
 
 
-def _linked_roles(aws: Aws, services: Iterable[str]) -> list[str]:
+def linked_roles(aws: Aws, services: Iterable[str]) -> list[str]:
+    """The ARNs of the roles of these services."""
     root = f"arn:{aws.partition}:iam::{aws.account_id}:role/aws-service-role"
     return [f"{root}/{service}/{LINKED_ROLES[service]}" for service in services]
 
@@ -48,7 +52,7 @@ def makes_linked_roles(settings: Settings, services: Sequence[str], reason: str)
     return Statement(
         sid="LinkedRoles",
         actions=("iam:CreateServiceLinkedRole",),
-        resources=_linked_roles(names.chosen(settings), services),
+        resources=linked_roles(names.chosen(settings), services),
         conditions={"StringEquals": {"iam:AWSServiceName": list(services)}},
         reason=reason,
     )
@@ -57,7 +61,7 @@ def makes_linked_roles(settings: Settings, services: Sequence[str], reason: str)
 def key_policy(settings: Settings) -> list[Statement]:
     """Who may use the customer key."""
     aws = names.chosen(settings)
-    linked = _linked_roles(aws, (AUTO_SCALING, SPOT))
+    linked = linked_roles(aws, (AUTO_SCALING, SPOT))
     # By condition, not as principal: KMS refuses a key whose policy names a role that the account has not made yet.
     is_linked = {"StringEquals": {"aws:PrincipalArn": linked, "kms:CallerAccount": aws.account_id}}
     use = ("kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*")

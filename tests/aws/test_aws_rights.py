@@ -69,7 +69,10 @@ def test_in_a_fresh_account_the_first_use_of_a_service_makes_its_role_and_no_oth
     assert granted(deployer.statements(settings)) == groups | spot
     assert granted(controllers.karpenter(settings, "QUEUE", "KEY")) == spot
     assert granted(operators.statements(settings, "rds")) == databases
-    assert granted(rights.boundary(settings)) == groups | databases | spot
+    nodes = {"eks-nodegroup.amazonaws.com": "eks-nodegroup.amazonaws.com/AWSServiceRoleForAmazonEKSNodegroup"}
+    clusters = {"eks.amazonaws.com": "eks.amazonaws.com/AWSServiceRoleForAmazonEKS"} | nodes
+    assert granted(operators.statements(settings, "eks")) == clusters
+    assert granted(rights.boundary(settings)) == groups | databases | spot | clusters
 
 
 def test_what_only_looks_is_seen_by_the_names_of_its_actions() -> None:
