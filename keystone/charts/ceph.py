@@ -7,6 +7,7 @@ import versions
 from keystone.charts.release import Release
 from keystone.settings import Ceph, Settings
 from keystone.settings.backup import NAMESPACE as BACKUP
+from keystone.settings.hosts import Host, Taint
 
 NAMESPACE = "rook-ceph"
 CLUSTER = "rook-ceph-cluster"
@@ -15,6 +16,7 @@ REPOSITORY = "https://charts.rook.io/release"
 GROUPS = ("ceph.rook.io", "objectbucket.io")
 CSI_GROUPS = ("csi.ceph.io",)
 BLOCK, FILESYSTEM, OBJECT = "ceph-block", "ceph-filesystem", "ceph-bucket"
+MANAGER = "builtin-mgr"
 OBJECT_STORE = "ceph-objectstore"
 """RGW's service is rook-ceph-rgw-ceph-objectstore.rook-ceph.svc, port 443."""
 OBJECT_STORE_HOST = f"rook-ceph-rgw-{OBJECT_STORE}.{NAMESPACE}.svc"
@@ -59,6 +61,29 @@ def failure_domain(settings: Settings) -> str:
     return "host" if len(disks(settings)) > 1 else "osd"
 
 
+def daemon_nodes(settings: Settings) -> int:
+    """How many nodes may carry Ceph's daemons: those with its disks, and those that are reserved for nothing."""
+    return sum(bool(it.osd_disks) or not _reserving(it) for it in settings.nodes.values())
+
+
+def _reserving(host: Host) -> list[Taint]:
+    """The taints that keep pods away."""
+    return [one for one in host.taints if one.effect != "PreferNoSchedule"]
+
+
+def _tolerations(settings: Settings) -> list[dict[str, str]]:
+    """Those of the hosts with disks for Ceph: nobody else could use the disks."""
+    taints = {
+        (one.key, one.value, one.effect)
+        for host in settings.nodes.values()
+        if host.osd_disks
+        for one in _reserving(host)
+    }
+    return [
+        {"key": key, "operator": "Equal", "value": value, "effect": effect} for key, value, effect in sorted(taints)
+    ]
+
+
 def operator(settings: Settings) -> Release:
     return Release(
         name="rook-ceph",
@@ -85,6 +110,14 @@ def drivers(settings: Settings) -> Release:
         {"mount": {"name": name, "mountPath": path}, "volume": {"name": name, "hostPath": {"path": path}}}
         for name, path in NIX_FOLDERS.items()
     ]
+    # Of each driver, not of all in `driverSpecDefaults`: there the chart indents volumes wrongly and renders no YAML,
+    # and a driver has its own number of copies and empty lists, which win.
+    each = {
+        "enabled": True,
+        # Whatever a node is reserved for, its pods mount volumes.
+        "nodePlugin": {"tolerations": [{"operator": "Exists"}], "volumes": volumes},
+        "controllerPlugin": {"replicas": 2 if len(settings.nodes) > 2 else 1},
+    }
     return Release(
         name="ceph-csi-drivers",
         chart="ceph-csi-drivers",
@@ -98,17 +131,14 @@ def drivers(settings: Settings) -> Release:
                 "namespace": NAMESPACE,
                 "driverSpecDefaults": {
                     "imageSet": {"name": "rook-csi-operator-image-set-configmap"},
-                    "nodePlugin": {"priorityClassName": "system-node-critical", "volumes": volumes},
-                    "controllerPlugin": {
-                        "priorityClassName": "system-cluster-critical",
-                        "replicas": 2 if len(settings.nodes) > 2 else 1,
-                    },
+                    "nodePlugin": {"priorityClassName": "system-node-critical"},
+                    "controllerPlugin": {"priorityClassName": "system-cluster-critical"},
                 },
             },
             "drivers": {
-                "rbd": {"enabled": True, "name": DRIVERS["rbd"]},
+                "rbd": {**each, "name": DRIVERS["rbd"]},
                 # The kernel's client speaks the encrypted protocol only when it is told to.
-                "cephfs": {"enabled": True, "name": DRIVERS["cephfs"], "kernelMountOptions": {"ms_mode": "secure"}},
+                "cephfs": {**each, "name": DRIVERS["cephfs"], "kernelMountOptions": {"ms_mode": "secure"}},
                 "nfs": {"enabled": False},
                 "nvmeof": {"enabled": False},
             },
@@ -137,7 +167,7 @@ def cluster(settings: Settings, ceph: Ceph) -> Release:
             "monitoring": {"enabled": False, "createPrometheusRules": False},
             "cephImage": {"tag": f"v{versions.CEPH_IMAGE}"},
             "cephClusterSpec": spec(settings, ceph),
-            "cephBlockPools": [_block(pool, default == BLOCK)] if ceph.block else [],
+            "cephBlockPools": [*([_block(pool, default == BLOCK)] if ceph.block else []), _manager(pool)],
             "cephFileSystems": [_filesystem(pool, default == FILESYSTEM, settings)] if ceph.filesystem else [],
             "cephObjectStores": [_object(pool, settings)] if ceph.object else [],
         },
@@ -147,8 +177,9 @@ def cluster(settings: Settings, ceph: Ceph) -> Release:
 
 def spec(settings: Settings, ceph: Ceph) -> dict[str, Any]:
     """The CephCluster: our disks on our nodes, encrypted on disk and on the wire."""
-    nodes = len(settings.nodes)
+    nodes, tolerations = daemon_nodes(settings), _tolerations(settings)
     return {
+        **({"placement": {"all": {"tolerations": tolerations}}} if tolerations else {}),
         # Ceph 20 gives out keys of a new kind, which only Linux 7.0 and newer can use.
         "security": {"cephx": {"csi": {"keyType": "aes"}}},
         "mon": {"count": 3 if nodes >= 3 else 1, "allowMultiplePerNode": False},
@@ -202,6 +233,11 @@ def _block(pool: Mapping[str, Any], default: bool) -> dict[str, Any]:
             "parameters": parameters | _secrets("rbd"),
         },
     }
+
+
+def _manager(pool: Mapping[str, Any]) -> dict[str, Any]:
+    """The manager's own pool. Ceph makes it with three copies on three hosts: on fewer it would never be whole."""
+    return {"name": MANAGER, "spec": {"name": ".mgr", **pool}, "storageClass": {"enabled": False}}
 
 
 def _filesystem(pool: Mapping[str, Any], default: bool, settings: Settings) -> dict[str, Any]:

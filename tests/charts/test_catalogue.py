@@ -28,6 +28,7 @@ def values(found: Settings, name: str) -> Any:
 
 POOLS = {"ingress": "127.78.5.200-127.78.5.209"}
 CEPH = {"default": "ceph-block", "ceph": {}}
+CLUSTER = ceph_charts.CLUSTER
 THREE = {"w1": 1, "w2": 1, "w3": 1}
 
 
@@ -110,6 +111,52 @@ def test_copies_and_failure_domain_follow_from_the_hosts_with_disks(
     assert pool["failureDomain"] == domain
     # One copy alone is never called safe: losing it loses the data.
     assert pool["replicated"] == {"size": copies, "requireSafeReplicaSize": copies > 1}
+
+
+def test_the_managers_own_pool_of_ceph_is_as_whole_as_the_others() -> None:
+    for disks in ({"w1": 1}, {"w1": 4, "w2": 4}, THREE):
+        for ceph in ({}, {"block": False, "filesystem": False}):
+            pools = values(settings(disks, storage={"ceph": ceph, "localPath": {}, "default": "local-path"}), CLUSTER)
+            own = pools["cephBlockPools"][-1]
+            assert own["spec"] == {"name": ".mgr", **pools["cephObjectStores"][0]["spec"]["metadataPool"]}
+            assert own["storageClass"] == {"enabled": False}
+
+
+def test_ceph_runs_on_hosts_with_its_disks_whatever_they_are_reserved_for_and_counts_on_no_other_such_host() -> None:
+    def reserved(*hosts: str, effect: str = "NoSchedule") -> Any:
+        base = document(agents=3)
+        for host, one in base["hosts"].items():
+            one["osdDisks"] = [f"/dev/disk/by-id/{host}-0"] if host != "primer" else []
+            one["taints"] = [{"key": "for", "value": "it", "effect": effect}] if host in hosts else []
+        return values(parse({**base, "storage": CEPH}), CLUSTER)["cephClusterSpec"]
+
+    tolerations = [{"key": "for", "operator": "Equal", "value": "it", "effect": "NoSchedule"}]
+    assert reserved("w1")["placement"] == {"all": {"tolerations": tolerations}}
+    for spec in (reserved(), reserved("primer"), reserved("w1", effect="PreferNoSchedule")):
+        assert "placement" not in spec
+    monitors = {len(hosts): reserved(*hosts)["mon"]["count"] for hosts in ((), ("primer",))}
+    assert monitors == {0: 3, 1: 3}
+
+
+def test_monitors_of_ceph_wait_for_no_host_that_is_reserved_for_something_else() -> None:
+    base = document(agents=2)
+    base["hosts"]["w1"]["osdDisks"] = ["/dev/disk/by-id/w1-0"]
+    base["hosts"]["primer"]["taints"] = [{"key": "for", "effect": "NoExecute"}]
+    spec = values(parse({**base, "storage": CEPH}), CLUSTER)["cephClusterSpec"]
+    assert (spec["mon"]["count"], spec["mgr"]["count"]) == (1, 2)
+
+
+def test_every_driver_of_ceph_finds_the_modules_of_nixos_on_every_node() -> None:
+    found = values(settings(THREE, storage=CEPH), "ceph-csi-drivers")
+    for name in ("rbd", "cephfs"):
+        plugin = found["drivers"][name]["nodePlugin"]
+        paths = {it["mount"]["mountPath"]: it["volume"]["hostPath"]["path"] for it in plugin["volumes"]}
+        assert paths == {"/nix": "/nix", "/run/current-system": "/run/current-system"}
+        assert plugin["tolerations"] == [{"operator": "Exists"}]
+        assert found["drivers"][name]["controllerPlugin"] == {"replicas": 2}
+    # The chart renders no YAML of volumes there, and a driver's own lists win in any case.
+    shared = found["operatorConfig"]["driverSpecDefaults"]
+    assert [key for kind in ("nodePlugin", "controllerPlugin") for key in shared[kind]] == ["priorityClassName"] * 2
 
 
 @pytest.mark.parametrize("default", ["ceph-block", "ceph-filesystem", "local-path", "longhorn", "openebs-hostpath"])

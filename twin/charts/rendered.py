@@ -46,6 +46,8 @@ def ceph_cluster(values: Values, namespace: str) -> Iterator[Object]:
     yield _object("ceph.rook.io/v1", "CephCluster", namespace, namespace, spec=spec)
     for pool in values.get("cephBlockPools", []):
         yield _object("ceph.rook.io/v1", "CephBlockPool", pool["name"], namespace, spec=pool["spec"])
+        if not pool["storageClass"]["enabled"]:
+            continue
         parameters = {"pool": pool["name"], "clusterID": namespace, **pool["storageClass"]["parameters"]}
         yield _ceph_class(pool["storageClass"], f"{operator}.rbd.csi.ceph.com", parameters)
     for system in values.get("cephFileSystems", []):
