@@ -24,6 +24,12 @@ ROOTS, ROOTS_FILE = "linkerd-identity-trust-roots", "ca-bundle.crt"
 """ConfigMap with the certificate that proxies trust; Linkerd knows it by this name."""
 ISSUER = "linkerd-identity-issuer"
 """Certificate, and the Secret with it that Linkerd knows by this name."""
+WEBHOOKS = {
+    "proxyInjector": "linkerd-proxy-injector",
+    "profileValidator": "linkerd-sp-validator",
+    "policyValidator": "linkerd-policy-validator",
+}
+"""The webhooks: a value of the chart, and the service, which is the Certificate's name too."""
 # k3s keeps flannel's plugins in folders of its own; with any other plugin the usual folders hold.
 K3S_FOLDERS = {
     "destCNINetDir": "/var/lib/rancher/k3s/agent/etc/cni/net.d",
@@ -76,6 +82,8 @@ def _control_plane(settings: Settings) -> dict[str, Any]:
         "clusterDomain": cluster.cluster_domain,
         "clusterNetworks": ",".join(map(str, networks)),
         "identity": {"externalCA": True, "issuer": {"scheme": "kubernetes.io/tls"}},
+        # Else the chart makes their certificates itself: other ones each time it is rendered, which end after a year.
+        **{key: {"externalSecret": True, "injectCaFrom": f"{NAMESPACE}/{name}"} for key, name in WEBHOOKS.items()},
         # With the plugin pods need no right to change their network, and namespaces stay restricted.
         "cniEnabled": True,
         "controllerReplicas": 2 if several else 1,
@@ -87,23 +95,43 @@ def _control_plane(settings: Settings) -> dict[str, Any]:
 
 
 def identity(settings: Settings) -> Iterator[Thing]:
-    """What signs the issuer, and the issuer itself: two days long, made anew after one."""
+    """What signs certificates, those of the webhooks, and the issuer: two days long, made anew after one."""
     place: dict[str, Any] = {"namespace": NAMESPACE, "after": CERT_MANAGER, "wait": WAIT_READY}
     yield Thing(api="cert-manager.io/v1", kind="Issuer", name=ANCHOR, spec={"ca": {"secretName": ANCHOR}}, **place)
+    signed: dict[str, Any] = {
+        "issuerRef": {"group": "cert-manager.io", "kind": "Issuer", "name": ANCHOR},
+        "privateKey": {"algorithm": "ECDSA", "size": 256},
+    }
+    for webhook in WEBHOOKS.values():
+        host = f"{webhook}.{NAMESPACE}.svc"
+        yield Thing(
+            api="cert-manager.io/v1",
+            kind="Certificate",
+            name=webhook,
+            spec={
+                **signed,
+                "secretName": f"{webhook}-k8s-tls",
+                "duration": "2160h",
+                "renewBefore": "720h",
+                "commonName": host,
+                "dnsNames": [host],
+                "usages": ["server auth"],
+            },
+            **place,
+        )
     name = f"identity.linkerd.{settings.cluster.cluster_domain}"
     yield Thing(
         api="cert-manager.io/v1",
         kind="Certificate",
         name=ISSUER,
         spec={
+            **signed,
             "secretName": ISSUER,
             "duration": "48h",
             "renewBefore": "25h",
-            "issuerRef": {"group": "cert-manager.io", "kind": "Issuer", "name": ANCHOR},
             "commonName": name,
             "dnsNames": [name],
             "isCA": True,
-            "privateKey": {"algorithm": "ECDSA", "size": 256},
             "usages": ["cert sign", "crl sign", "server auth", "client auth"],
         },
         **place,

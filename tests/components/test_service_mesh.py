@@ -52,6 +52,24 @@ def test_the_issuer_is_signed_by_the_anchor_and_made_anew_before_it_ends() -> No
     assert int(spec["renewBefore"].removesuffix("h")) < int(spec["duration"].removesuffix("h"))
 
 
+def test_the_webhooks_certificates_are_made_anew_in_time_and_known_to_the_api_server() -> None:
+    engine = deploy()
+    release = engine.named("chart-linkerd-control-plane-release")
+    webhooks = {
+        "proxyInjector": "linkerd-proxy-injector",
+        "profileValidator": "linkerd-sp-validator",
+        "policyValidator": "linkerd-policy-validator",
+    }
+    for key, service in webhooks.items():
+        assert release.inputs["spec"]["values"][key] == {"externalSecret": True, "injectCaFrom": f"linkerd/{service}"}
+        certificate = engine.named(f"linkerd-{service}")
+        spec = certificate.inputs["spec"]
+        # The names are the chart's: its pods mount the Secret, and the API server asks for the service.
+        assert (spec["secretName"], spec["dnsNames"]) == (f"{service}-k8s-tls", [f"{service}.linkerd.svc"])
+        assert spec["issuerRef"]["name"] == "linkerd-trust-anchor"
+        assert int(spec["renewBefore"].removesuffix("h")) < int(spec["duration"].removesuffix("h"))
+
+
 def test_the_control_plane_comes_after_its_identity_and_the_other_charts() -> None:
     engine = deploy()
     release = engine.named("chart-linkerd-control-plane-release")
