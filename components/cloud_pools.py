@@ -8,6 +8,7 @@ from pulumi_kubernetes.core import v1 as core
 from pulumi_kubernetes.meta import v1 as meta
 
 from components.chart_release import install
+from components.namespace_secret import with_secret
 from components.thing import thing
 from keystone.charts import Release, cloud_pools, operators
 from keystone.settings import Settings
@@ -21,6 +22,8 @@ class CloudPoolsArgs:
     releases: Mapping[str, Release]
     namespaces: Mapping[str, pulumi.Input[str]]
     after: Mapping[str, pulumi.Resource]
+    hetzner_token: pulumi.Input[str] | None = None
+    """The token with which machines at Hetzner are made and removed."""
 
 
 class CloudPools(pulumi.ComponentResource):
@@ -32,21 +35,36 @@ class CloudPools(pulumi.ComponentResource):
         judged = {"staticKeys": cloud_pools.static_keys(args.settings)}
         super().__init__("keystone:components:CloudPools", name, judged, opts)
         self._name, self._args = name, args
-        namespaces = {**args.namespaces, **self._identities()}
+        namespaces = {**args.namespaces, **self._token()}
+        namespaces |= self._identities(namespaces)
         ours = [args.releases[release.name] for release in cloud_pools.releases(args.settings)]
         self.releases = install(ours, args.settings.gitops, namespaces, parent=self, after=args.after)
         if operators.CROSSPLANE in args.after:
             self._groups(namespaces[cloud_pools.NAMESPACE])
         self.register_outputs({})
 
-    def _identities(self) -> dict[str, pulumi.Input[str]]:
+    def _token(self) -> dict[str, pulumi.Input[str]]:
+        """The namespace of Hetzner's autoscaler, known when its token is there."""
+        token = self._args.hetzner_token
+        if "hetzner" not in cloud_pools.clouds(self._args.settings) or token is None:
+            return {}
+        found = with_secret(
+            f"{self._name}-{cloud_pools.HETZNER_SECRET}",
+            cloud_pools.HETZNER_SECRET,
+            {cloud_pools.HETZNER_SECRET_KEY: token},
+            namespace=self._args.namespaces[cloud_pools.NAMESPACE],
+            parent=self,
+        )
+        return {cloud_pools.NAMESPACE: found}
+
+    def _identities(self, namespaces: Mapping[str, pulumi.Input[str]]) -> dict[str, pulumi.Input[str]]:
         """The namespaces that hold how a program becomes an account of GCP; who takes one comes after that."""
         gcp = cloud_pools.clouds(self._args.settings).get("gcp")
         if not isinstance(gcp, cloud_pools.GcpRenderer):
             return {}
         found: dict[str, pulumi.Input[str]] = {}
         for namespace in (cloud_pools.NAMESPACE, operators.CROSSPLANE_NAMESPACE):
-            where = pulumi.Output.from_input(self._args.namespaces[namespace])
+            where = pulumi.Output.from_input(namespaces[namespace])
             made = core.ConfigMap(
                 f"{self._name}-{cloud_pools.CONFIG}-{namespace}",
                 metadata=meta.ObjectMetaArgs(name=cloud_pools.CONFIG, namespace=where),

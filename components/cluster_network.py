@@ -23,6 +23,8 @@ class ClusterNetworkArgs:
     releases: Mapping[str, Release]
     namespaces: Mapping[str, pulumi.Input[str]]
     after: pulumi.Resource
+    acme_token: pulumi.Input[str] | None = None
+    """The token that proves names to a public authority."""
     dns_key: pulumi.Input[str] | None = None
     """The token or key with which external-dns writes records."""
 
@@ -36,6 +38,15 @@ class ClusterNetwork(pulumi.ComponentResource):
         settings = args.settings
         ours = {release.name for topic in (platform, network) for release in topic.releases(settings)}
         namespaces = dict(args.namespaces)
+        manager = settings.platform.cert_manager if settings.platform else None
+        if manager and manager.acme and args.acme_token is not None:
+            namespaces[platform.CERT_MANAGER] = with_secret(
+                f"{name}-{platform.ACME_SECRET}",
+                platform.ACME_SECRET,
+                {platform.ACME_SECRET_KEY: args.acme_token},
+                namespace=args.namespaces[platform.CERT_MANAGER],
+                parent=self,
+            )
         if platform.EXTERNAL_DNS in ours and args.dns_key is not None:
             namespaces[platform.EXTERNAL_DNS] = with_secret(
                 f"{name}-dns-provider",

@@ -54,6 +54,7 @@ class Platform(pulumi.ComponentResource):
                 releases=releases,
                 namespaces=self.namespaces,
                 after=args.after,
+                acme_token=args.secrets.acme,
                 dns_key=args.secrets.external_dns,
             ),
             opts=child,

@@ -11,12 +11,12 @@ import pulumi.runtime
 import pytest
 import yaml
 from pulumi_command import local
-from pulumi_kubernetes.core.v1 import NodePatch
+from pulumi_kubernetes.core.v1 import NodePatch, Secret
 
 from keystone import facts
 from keystone.outputs import Outputs
 from keystone.settings import read
-from tests.recording import ROOT_SECRET, Engine, is_secret, run
+from tests.recording import ROOT_SECRET, Engine, is_secret, plain, run
 
 PROJECT = Path(__file__).parents[1]
 STACKS = sorted(file.name.removeprefix("Pulumi.").removesuffix(".yaml") for file in PROJECT.glob("Pulumi.*.yaml"))
@@ -24,6 +24,30 @@ SECRETS = {
     "keystone:rootSecret": ROOT_SECRET,
     "keystone:cloudflareToken": "cloudflare-token-made-up-for-this-test-x",
     "keystone:alertHeartbeatUrl": "https://heartbeat.example.org/made-up-for-this-test",
+    "keystone:acmeToken": "acme-token-made-up-for-this-test",
+    "keystone:externalDnsKey": "dns-key-made-up-for-this-test",
+    "keystone:hetznerToken": "hetzner-token-made-up-for-this-test",
+    "keystone:proxmoxConfig": "proxmox-config-made-up-for-this-test",
+    "keystone:repositoryKey": "repository-key-made-up-for-this-test",
+}
+FOR_CHARTS = {
+    "acmeToken": "network-acme-dns-provider",
+    "externalDnsKey": "network-dns-provider",
+    "hetznerToken": "pools-hetzner",
+    "proxmoxConfig": "storage-proxmox",
+    "repositoryKey": "gitops-login",
+}
+"""Keys of the stack file that the program hands on to charts, and the Secrets that hold them."""
+CHOOSING_THEM: dict[str, Any] = {
+    "keystone:platform": {
+        "certManager": {"acme": {"email": "ops@example.org"}},
+        "externalDns": {"provider": "cloudflare", "domains": ["example.org"]},
+    },
+    "keystone:storage": {"proxmox": {"storageId": "zfs", "encryptedByHost": True}},
+    "keystone:gitops": {"repository": {"url": "https://git.example.org/team/cluster.git", "login": {}}},
+    "keystone:clouds": {
+        "hetzner": {"pools": {"hz": {"machineType": "cx32", "max": 3, "zones": ["nbg1"], "image": "1234"}}}
+    },
 }
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -50,6 +74,14 @@ def _set(config: dict[str, Any]) -> None:
 def _program(stack: str, *, preview: bool = False) -> Engine:
     _configure(stack)
     return run(lambda: runpy.run_path(str(PROJECT / "__main__.py")) and None, preview=preview, stack=stack)
+
+
+def _program_of(config: dict[str, Any], folder: Path) -> Engine:
+    """The program with another stack file for `dev` and its facts, both in this folder."""
+    (folder / "Pulumi.dev.yaml").write_text(yaml.safe_dump({"config": config}))
+    facts.write(read("dev", folder), "dev", folder)
+    _set(config)
+    return run(lambda: runpy.run_path(str(PROJECT / "__main__.py")) and None, stack="dev")
 
 
 @pytest.fixture(params=STACKS)
@@ -84,6 +116,23 @@ def test_the_stacks_secrets_are_nowhere_but_in_secret_inputs(stack: str) -> None
     for resource in _program(stack).resources:
         shown = json.dumps({key: value for key, value in resource.inputs.items() if not is_secret(value)})
         assert [key for key, secret in SECRETS.items() if secret in shown] == [], resource.name
+
+
+def test_what_charts_want_lies_in_their_secrets_and_nowhere_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config: dict[str, Any] = yaml.safe_load((PROJECT / "Pulumi.dev.yaml").read_text())["config"]
+    encrypted = {f"keystone:{key}": {"secure": "v1:bm9uY2Vub25jZQ==:c2VjcmV0"} for key in FOR_CHARTS}
+    monkeypatch.chdir(tmp_path)
+    engine = _program_of({**config, **CHOOSING_THEM, **encrypted}, tmp_path)
+    held = {one.name: json.dumps(plain(one.inputs.get("stringData"))) for one in engine.of(Secret)}
+    shown = json.dumps(
+        [{key: value for key, value in one.inputs.items() if not is_secret(value)} for one in engine.resources]
+    )
+    for key, holder in FOR_CHARTS.items():
+        secret = SECRETS[f"keystone:{key}"]
+        assert [name for name, data in held.items() if secret in data] == [holder]
+        assert secret not in shown, key
 
 
 def test_every_secret_of_a_stack_file_has_a_value_here(stack: str) -> None:
@@ -130,11 +179,8 @@ def test_servers_are_installed_and_switched_one_after_another(tmp_path: Path, mo
     stack_file = yaml.safe_load((PROJECT / "Pulumi.dev.yaml").read_text())
     for name in ("w1", "w2"):
         stack_file["config"]["keystone:hosts"][name]["role"] = "server"
-    (tmp_path / "Pulumi.dev.yaml").write_text(yaml.safe_dump(stack_file))
-    _set(stack_file["config"])
-    facts.write(read("dev", tmp_path), "dev", tmp_path)
     monkeypatch.chdir(tmp_path)
-    engine = run(lambda: runpy.run_path(str(PROJECT / "__main__.py")) and None, stack="dev")
+    engine = _program_of(stack_file["config"], tmp_path)
     assert "kubeconfig-primer" in engine.named("install-w1").dependencies
     assert "system-w1" in engine.named("install-w2").dependencies
     assert "system-w2" in engine.named("system-w3").dependencies

@@ -16,8 +16,10 @@ from keystone.charts.operators import CROSSPLANE, REGISTRY, package, runtime
 from keystone.charts.release import Release
 from keystone.pools import Pool, pools, user_data
 from keystone.settings import Settings
-from keystone.settings.clouds import Azure, Clouds, Gcp, Hetzner
+from keystone.settings.clouds import Azure, Clouds, Gcp
 
+HETZNER_SECRET, HETZNER_SECRET_KEY = "hetzner", "token"
+"""Secret with the token that makes and removes servers."""
 CONFIG, CONFIG_FOLDER = "gcp-identity", "/etc/keystone/gcp"
 CONFIG_KEY, PLACE_KEY = "credentials.json", "cloud.conf"
 AZURE_AUDIENCE = "api://AzureADTokenExchange"
@@ -48,7 +50,7 @@ def clouds(settings: Settings) -> dict[str, Renderer]:
     made: dict[str, Renderer | None] = {
         "azure": AzureRenderer(chosen.azure) if chosen.azure else None,
         "gcp": GcpRenderer(chosen.gcp) if chosen.gcp else None,
-        "hetzner": HetznerRenderer(chosen.hetzner) if chosen.hetzner else None,
+        "hetzner": HetznerRenderer() if chosen.hetzner else None,
     }
     return {name: renderer for name, renderer in made.items() if renderer}
 
@@ -76,9 +78,6 @@ def things(settings: Settings) -> Iterator[Thing]:
 
 class HetznerRenderer:
     """The autoscaler itself makes the servers; a server finds what it is told in its user data."""
-
-    def __init__(self, choice: Hetzner) -> None:
-        self._choice = choice
 
     def releases(self, settings: Settings, pools: Mapping[str, Pool]) -> Iterator[Release]:
         nodes = {
@@ -109,7 +108,7 @@ class HetznerRenderer:
             {
                 "autoscalingGroups": groups,
                 "extraEnv": {"HCLOUD_CLUSTER_CONFIG": encoded},
-                "extraEnvSecrets": {"HCLOUD_TOKEN": {"name": self._choice.token_secret, "key": "token"}},
+                "extraEnvSecrets": {"HCLOUD_TOKEN": {"name": HETZNER_SECRET, "key": HETZNER_SECRET_KEY}},
             },
         )
 

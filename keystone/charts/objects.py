@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from keystone.charts import network
+from keystone.charts import network, platform
 from keystone.settings import Settings
 
 WAIT_READY = "condition=Ready"
@@ -102,11 +102,11 @@ def issuers(settings: Settings) -> Iterator[Thing]:
     issuer: dict[str, Any] = {
         "api": "cert-manager.io/v1",
         "kind": "ClusterIssuer",
-        "after": "cert-manager",
+        "after": platform.CERT_MANAGER,
         "wait": WAIT_READY,
     }
     if manager.acme:
-        token = {"apiTokenSecretRef": {"name": manager.acme.cloudflare_token_secret, "key": "api-token"}}
+        token = {"apiTokenSecretRef": {"name": platform.ACME_SECRET, "key": platform.ACME_SECRET_KEY}}
         acme = {
             "email": manager.acme.email,
             "server": manager.acme.directory,
@@ -120,8 +120,8 @@ def issuers(settings: Settings) -> Iterator[Thing]:
         api="cert-manager.io/v1",
         kind="Certificate",
         name="private-ca",
-        namespace="cert-manager",
-        after="cert-manager",
+        namespace=platform.CERT_MANAGER,
+        after=platform.CERT_MANAGER,
         wait=WAIT_READY,
         spec={
             "isCA": True,

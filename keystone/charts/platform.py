@@ -8,6 +8,8 @@ from keystone.charts.release import CONTAINER, POD, Release
 from keystone.settings import CertManager, ExternalDns, Settings
 
 CERT_MANAGER, EXTERNAL_DNS, APPROVER = "cert-manager", "external-dns", "kubelet-csr-approver"
+ACME_SECRET, ACME_SECRET_KEY = "acme-dns-provider", "token"
+"""Secret with the token that proves names to a public authority."""
 DNS_SECRET, DNS_SECRET_KEY = "dns-provider", "key"
 """Secret with the token or key that writes records."""
 # Answers of the local network's name servers may differ from what the world sees, and the world's must be proven.
@@ -48,7 +50,7 @@ def cert_manager(choice: CertManager, settings: Settings) -> Release:
         chart="cert-manager",
         repository="oci://quay.io/jetstack/charts",
         version=f"v{versions.CERT_MANAGER_CHART}",
-        namespace="cert-manager",
+        namespace=CERT_MANAGER,
         crd_groups=("cert-manager.io", "acme.cert-manager.io"),
         values=values,
         openings=("api", "webhooks", *(("internet",) if choice.acme else ())),

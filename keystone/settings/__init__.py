@@ -92,10 +92,14 @@ class Secrets:
     """The client's secret at the OpenID Connect provider of the tunnel."""
     grafana_sso: "pulumi.Output[str] | None" = None
     """The client's secret at the OpenID Connect provider of Grafana."""
+    acme: "pulumi.Output[str] | None" = None
+    """The token that proves names to a public authority by DNS records."""
     external_dns: "pulumi.Output[str] | None" = None
     """The token or key with which external-dns writes records."""
     proxmox_config: "pulumi.Output[str] | None" = None
     """The file config.yaml of Proxmox' driver."""
+    hetzner: "pulumi.Output[str] | None" = None
+    """The token with which machines at Hetzner are made and removed."""
     repository: "pulumi.Output[str] | None" = None
     """The token or the private key that reads the user's repository."""
     receivers: "Mapping[str, pulumi.Output[str]]" = field(default_factory=dict)
@@ -128,8 +132,10 @@ def load() -> tuple[Settings, Secrets]:
         cloudflare_token=secrets[stackfile.CLOUDFLARE_TOKEN],
         identity_provider=secrets[stackfile.IDENTITY_PROVIDER_SECRET],
         grafana_sso=secrets[stackfile.GRAFANA_SSO_SECRET],
+        acme=secrets[stackfile.ACME_TOKEN],
         external_dns=secrets[stackfile.EXTERNAL_DNS_KEY],
         proxmox_config=secrets[stackfile.PROXMOX_CONFIG],
+        hetzner=secrets[stackfile.HETZNER_TOKEN],
         repository=secrets[stackfile.REPOSITORY_KEY],
         receivers={
             name: value for name, key in stackfile.RECEIVER_SECRETS.items() if (value := secrets[key]) is not None

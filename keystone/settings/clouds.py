@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, StrictInt, StrictStr
 
 from keystone.settings.aws import Count, PoolName
 from keystone.settings.hosts import LabelValue, QualifiedName, Taint
-from keystone.settings.model import Bool, Label, Model, Wrong
+from keystone.settings.model import Bool, Model, Wrong
 
 
 def _matching(pattern: str, what: str, example: str) -> AfterValidator:
@@ -64,9 +64,8 @@ OneZonePools = Annotated[Mapping[PoolName, OneZonePool], Field(min_length=1)]
 
 
 class Hetzner(Model):
-    """Hetzner Cloud. It trusts no other issuer, so its API wants a static token."""
+    """Hetzner Cloud. It trusts no other issuer, so its API wants a static token: keystone:hetznerToken."""
 
-    token_secret: Label = Field(description="Secret in cloud-nodes whose key token may make and remove servers")
     pools: OneZonePools = Field(description="pools, by name")
 
 

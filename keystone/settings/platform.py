@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, StrictStr
 
-from keystone.settings.model import Bool, Domain, Label, Model, Wrong
+from keystone.settings.model import Bool, Domain, Model, Wrong
 
 LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
 
@@ -28,21 +28,21 @@ Mail = Annotated[StrictStr, AfterValidator(_mail)]
 
 
 class Acme(Model):
-    """Certificates of a public authority, proven by DNS records in Cloudflare."""
+    """Certificates of a public authority, proven by DNS records in Cloudflare.
+
+    The token that may edit the zone's records is keystone:acmeToken.
+    """
 
     email: Mail = Field(description="where the authority sends warnings")
     directory: Annotated[StrictStr, AfterValidator(_directory)] = Field(
         default=LETS_ENCRYPT, description="URL of the authority's ACME directory"
-    )
-    cloudflare_token_secret: Label = Field(
-        description="Secret in cert-manager whose key api-token may edit the zone's DNS records"
     )
 
 
 class CertManager(Model):
     """cert-manager. Without `acme` certificates come from an authority of the cluster's own."""
 
-    acme: Acme | None = Field(default=None, description="a public authority: {email, directory, cloudflareTokenSecret}")
+    acme: Acme | None = Field(default=None, description="a public authority: {email, directory}")
 
     @property
     def issuer(self) -> str:

@@ -16,8 +16,10 @@ ROOT_SECRET = "rootSecret"
 CLOUDFLARE_TOKEN = "cloudflareToken"
 IDENTITY_PROVIDER_SECRET = "identityProviderSecret"
 GRAFANA_SSO_SECRET = "grafanaSsoSecret"
+ACME_TOKEN = "acmeToken"
 EXTERNAL_DNS_KEY = "externalDnsKey"
 PROXMOX_CONFIG = "proxmoxConfig"
+HETZNER_TOKEN = "hetznerToken"
 REPOSITORY_KEY = "repositoryKey"
 RECEIVER_SECRETS = {
     "slack": "alertSlackUrl",
@@ -32,8 +34,10 @@ SECRET_KEYS: Mapping[str, tuple[str, ...]] = {
     CLOUDFLARE_TOKEN: ("tunnel",),
     IDENTITY_PROVIDER_SECRET: ("tunnel", "identityProvider"),
     GRAFANA_SSO_SECRET: ("observability", "grafana", "sso"),
+    ACME_TOKEN: ("platform", "certManager", "acme"),
     EXTERNAL_DNS_KEY: ("platform", "externalDns"),
     PROXMOX_CONFIG: ("storage", "proxmox"),
+    HETZNER_TOKEN: ("clouds", "hetzner"),
     REPOSITORY_KEY: ("gitops", "repository", "login"),
     **{key: ("observability", "alerting", "receivers", name) for name, key in RECEIVER_SECRETS.items()},
 }

@@ -20,7 +20,7 @@ TAINTS = [{"key": "spot", "value": "yes", "effect": "NoSchedule"}]
 ID = "01234567-89ab-cdef-0123-456789abcdef"
 RESOURCE = f"/subscriptions/{ID}/resourceGroups/home"
 CLOUDS: dict[str, Any] = {
-    "hetzner": {"tokenSecret": "hcloud", "pools": {"hz": {**POOL, "zones": ["nbg1"]}}},
+    "hetzner": {"pools": {"hz": {**POOL, "zones": ["nbg1"]}}},
     "gcp": {
         "project": "home-cluster",
         "projectNumber": "123456789012",
@@ -147,7 +147,7 @@ def test_no_cloud_but_hetzner_has_a_static_key() -> None:
         [token] = [it for it in values["extraVolumes"] if it["name"] == "identity"]
         assert token["projected"]["sources"][0]["serviceAccountToken"]["expirationSeconds"] == 3600
     assert release(settings, "hetzner").values["extraEnvSecrets"] == {
-        "HCLOUD_TOKEN": {"name": "hcloud", "key": "token"}
+        "HCLOUD_TOKEN": {"name": "hetzner", "key": "token"}
     }
 
 

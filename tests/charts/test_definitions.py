@@ -49,7 +49,7 @@ def everything() -> Any:
         network={"gateway": "traefik", "loadBalancer": {"provider": "metallb", "pools": POOLS}},
         storage={"default": "ceph-block", "ceph": {}, "localPath": {}, "longhorn": {}, "openebs": {}},
         platform={
-            "certManager": {"acme": {"email": "ops@example.org", "cloudflareTokenSecret": "dns"}},
+            "certManager": {"acme": {"email": "ops@example.org"}},
             "externalDns": {"provider": "cloudflare", "domains": ["example.org"]},
             "verticalPodAutoscaler": True,
         },

@@ -4,6 +4,7 @@ from typing import Any
 
 import pulumi
 from pulumi_kubernetes import Provider
+from pulumi_kubernetes.core.v1 import Secret
 
 from components.cloud_pools import CloudPools, CloudPoolsArgs
 from keystone import charts
@@ -12,7 +13,7 @@ from tests.charts.test_cloud_pools import CLOUDS, site
 from tests.components.platforms import Anything
 from tests.dry_run import faults, objects
 from tests.policy import court
-from tests.recording import Engine, run
+from tests.recording import Engine, is_secret, plain, run
 
 
 def deploy(**clouds: Any) -> Engine:
@@ -26,6 +27,7 @@ def deploy(**clouds: Any) -> Engine:
             releases=charts.releases(settings),
             namespaces={release.namespace: release.namespace for release in charts.releases(settings).values()},
             after=crossplane,
+            hetzner_token=pulumi.Output.secret("hetzner-canary"),
         )
         CloudPools("pools", args, opts=opts)
 
@@ -50,6 +52,21 @@ def test_the_autoscaler_starts_when_its_identity_is_there() -> None:
     engine = deploy(gcp=CLOUDS["gcp"])
     assert "pools-gcp-identity-cloud-nodes" in engine.named("chart-cluster-autoscaler-gcp-release").dependencies
     assert "private_key" not in engine.named("pools-gcp-identity-crossplane-system").inputs["data"]["credentials.json"]
+
+
+def test_hetzners_autoscaler_comes_after_the_secret_that_its_pods_want() -> None:
+    for engine in (deploy(hetzner=CLOUDS["hetzner"]), deploy(**CLOUDS)):
+        [secret] = engine.of(Secret)
+        release = engine.named("chart-cluster-autoscaler-hetzner-release")
+        assert "pools-hetzner" in release.dependencies
+        reference = release.inputs["spec"]["values"]["extraEnvSecrets"]["HCLOUD_TOKEN"]
+        assert secret.inputs["metadata"] == {"name": reference["name"], "namespace": "cloud-nodes"}
+        assert is_secret(secret.inputs["stringData"])
+        assert plain(secret.inputs["stringData"]) == {reference["key"]: "hetzner-canary"}
+
+
+def test_without_hetzner_there_is_no_such_secret() -> None:
+    assert not deploy(gcp=CLOUDS["gcp"], azure=CLOUDS["azure"]).of(Secret)
 
 
 def test_an_api_server_would_take_every_object() -> None:

@@ -12,6 +12,7 @@ from tests.components.platforms import POOLS, Anything, names, settings
 from tests.recording import Engine, is_secret, plain, run
 
 CERTIFICATES = {"certManager": {}}
+ACME = {"certManager": {"acme": {"email": "ops@example.org"}}}
 
 
 def deploy(**sections: Any) -> Engine:
@@ -23,6 +24,7 @@ def deploy(**sections: Any) -> Engine:
             releases=charts.releases(chosen),
             namespaces=names(chosen),
             after=Anything(),
+            acme_token=pulumi.Output.secret("acme-canary"),
             dns_key=pulumi.Output.secret("dns-canary"),
         )
         ClusterNetwork("network", args)
@@ -91,9 +93,8 @@ def test_a_private_authority_is_made_of_itself_and_a_public_one_asked_by_dns() -
         "network-issuer-private-ca": "Certificate",
         "network-issuer-private": "ClusterIssuer",
     }
-    acme = {"certManager": {"acme": {"email": "ops@example.org", "cloudflareTokenSecret": "dns"}}}
-    solver = deploy(platform=acme).named("network-issuer-public").inputs["spec"]["acme"]["solvers"][0]
-    assert solver["dns01"]["cloudflare"]["apiTokenSecretRef"] == {"name": "dns", "key": "api-token"}
+    [solver] = deploy(platform=ACME).named("network-issuer-public").inputs["spec"]["acme"]["solvers"]
+    assert set(solver["dns01"]) == {"cloudflare"}
     assert solver["selector"] == {"dnsZones": ["keystone.test"]}
 
 
@@ -128,5 +129,19 @@ def test_external_dns_comes_after_the_secret_that_its_pods_want() -> None:
     assert plain(secret.inputs["stringData"]) == {reference["key"]: "dns-canary"}
 
 
-def test_without_external_dns_there_is_no_such_secret() -> None:
+def test_a_public_authority_is_asked_after_the_secret_that_cert_manager_reads() -> None:
+    engine = deploy(platform=ACME)
+    [secret] = engine.of(Secret)
+    assert "network-acme-dns-provider" in engine.named("chart-cert-manager-release").dependencies
+    issuer = engine.named("network-issuer-public")
+    assert "chart-cert-manager-release" in issuer.dependencies
+    [solver] = issuer.inputs["spec"]["acme"]["solvers"]
+    reference = solver["dns01"]["cloudflare"]["apiTokenSecretRef"]
+    # Who issues for the whole cluster reads Secrets of cert-manager's own namespace.
+    assert secret.inputs["metadata"] == {"name": reference["name"], "namespace": "cert-manager"}
+    assert is_secret(secret.inputs["stringData"])
+    assert plain(secret.inputs["stringData"]) == {reference["key"]: "acme-canary"}
+
+
+def test_where_nothing_writes_dns_records_there_is_no_such_secret() -> None:
     assert not deploy(platform=CERTIFICATES).of(Secret)

@@ -103,7 +103,7 @@ def test_the_openings_of_a_namespace_are_those_of_its_charts() -> None:
 
 
 def test_certificates_of_a_public_authority_need_the_internet() -> None:
-    acme = {"acme": {"email": "ops@example.org", "cloudflareTokenSecret": "dns"}}
+    acme = {"acme": {"email": "ops@example.org"}}
     found = spec(deploy(settings(platform={"certManager": acme})), "cert-manager")
     assert entities(found) == ({"kube-apiserver"}, {"kube-apiserver", "world"})
 

@@ -21,7 +21,7 @@ CHOICES: dict[str, dict[str, Any]] = {
     "ceph": {
         "storage": {"default": "ceph-block", "ceph": {}, "localPath": {}, "longhorn": {}, "openebs": {}},
         "platform": {
-            "certManager": {"acme": {"email": "a@example.org", "cloudflareTokenSecret": "dns"}},
+            "certManager": {"acme": {"email": "a@example.org"}},
             "externalDns": {"provider": "cloudflare", "domains": ["example.org"]},
             "verticalPodAutoscaler": True,
         },
