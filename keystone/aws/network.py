@@ -9,6 +9,8 @@ from keystone.settings import AwsNetwork, Settings
 SHARES = 4
 """Bits: sixteen subnets, eight private and eight public, one of each for every zone from a to h."""
 
+NFS_PORT = 2049
+
 
 @dataclass(frozen=True, kw_only=True)
 class Exit:
@@ -44,6 +46,8 @@ def exits(settings: Settings) -> list[Exit]:
         # Peers stand behind NAT of their own, which chooses the port.
         Exit(protocol="udp", first=1024, last=65535, reason="WireGuard to peers, and what tells their addresses"),
     ]
+    if settings.storage and settings.storage.efs:
+        found.append(Exit(protocol="tcp", first=NFS_PORT, last=NFS_PORT, reason="file systems of EFS"))
     if controller != 443:
         found.append(Exit(protocol="tcp", first=controller, last=controller, reason="the mesh's controller"))
     return found

@@ -5,8 +5,10 @@ from collections.abc import Callable
 import pytest
 from pulumi_aws import autoscaling, ec2, vpc
 
+from keystone.aws import network
+from keystone.settings import parse
 from tests.aws.programs import only, the_account
-from tests.aws.sites import site
+from tests.aws.sites import document_of, site
 from tests.recording import Engine, plain
 
 Deploy = Callable[..., Engine]
@@ -23,6 +25,12 @@ def test_a_pools_machines_let_nothing_in_and_send_what_the_mesh_needs(deploy: De
         for one in engine.of(vpc.SecurityGroupEgressRule)
     }
     assert rules == {("tcp", 443, 443), ("tcp", 8443, 8443), ("udp", 1024, 65535)}
+
+
+def test_machines_reach_the_file_systems_that_their_pods_mount() -> None:
+    plain, shared = site(), parse({**document_of(), "storage": {"efs": {"fileSystemId": "fs-0123456789abcdef0"}}})
+    [more] = [one for one in network.exits(shared) if one not in network.exits(plain)]
+    assert (more.protocol, more.first, more.last) == ("tcp", 2049, 2049)
 
 
 def test_subnets_follow_from_their_zone_and_reach_the_world_by_nat(deploy: Deploy) -> None:
