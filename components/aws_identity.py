@@ -122,6 +122,7 @@ class AwsIdentity(pulumi.ComponentResource):
                 description=f"Jobs of {ci.repository} that do {kind}",
                 assume_role_policy=pipelines.trust(settings, ci, kind),
                 permissions_boundary=self.trust.boundary_arn,
+                max_session_duration=pipelines.SESSION_SECONDS[kind],
                 opts=pulumi.ResourceOptions(
                     parent=self,
                     depends_on=github,  # the trust names it, and nobody else waits for it

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import toolchain
+from keystone.aws import pipelines
 from tests.workflows import EXPRESSION, FOLDER, PROJECT, Runner, action, workflows
 
 ACTION = "./.github/actions/site"
@@ -139,6 +140,17 @@ def test_a_fork_gets_no_preview() -> None:
 @pytest.mark.parametrize(("name", "job"), JOBS)
 def test_every_job_has_a_time_limit(name: str, job: str) -> None:
     assert 0 < workflows()[name]["jobs"][job]["timeout-minutes"] <= 180
+
+
+@pytest.mark.parametrize(("name", "kind"), [("preview", "preview"), ("drift", "preview"), ("up", "up")])
+def test_a_job_keeps_its_role_until_its_end_and_asks_no_more_of_it_than_it_gives(name: str, kind: str) -> None:
+    job = workflows()[name]["jobs"][name]
+    [site] = [step for step in job["steps"] if step.get("uses") == ACTION]
+    known = action(ACTION)
+    [role] = [step for step in known["runs"]["steps"] if "configure-aws-credentials" in step.get("uses", "")]
+    assert role["with"]["role-duration-seconds"] == "${{ inputs.session-seconds }}"
+    seconds = int(site["with"].get("session-seconds", known["inputs"]["session-seconds"]["default"]))
+    assert job["timeout-minutes"] * 60 <= seconds == pipelines.SESSION_SECONDS[kind]
 
 
 def test_drift_is_looked_for_on_a_schedule() -> None:

@@ -1,11 +1,15 @@
 """Pipelines at GitHub: whom AWS trusts there, and what each kind of job may."""
 
+from collections.abc import Mapping
+
 from keystone import iam
 from keystone.aws import deployer, keys, names, rights
 from keystone.iam import Statement
 from keystone.settings import Ci, Settings
 
 GITHUB = "token.actions.githubusercontent.com"
+SESSION_SECONDS: Mapping[str, int] = {"preview": 3600, "up": 3 * 3600}
+"""How long a job of each kind may run under its role: as long as its workflow lets it, for it saves the state last."""
 
 
 def provider_arn(settings: Settings) -> str:

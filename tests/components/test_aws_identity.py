@@ -37,6 +37,7 @@ def test_every_role_is_bounded_and_trusts_exact_subjects(deploy: Deploy) -> None
         f"{github}:aud": "sts.amazonaws.com",
         f"{github}:sub": "repo:team/cluster:environment:site-preview",
     }
+    assert {role["maxSessionDuration"] for role in roles.values() if role["name"] == "site-ci-up"} == {10800}
     assert trusted["site-ci-up"][f"{github}:sub"] == [
         "repo:team/cluster:environment:hotfix",
         "repo:team/cluster:environment:site",
