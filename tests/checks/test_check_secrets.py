@@ -6,6 +6,7 @@ import hashlib
 import inspect
 import json
 import random
+import re
 import subprocess
 import textwrap
 from collections.abc import Callable
@@ -26,7 +27,12 @@ from twin import store
 SETTINGS = parse(document())
 IDENTITIES = Identities(ROOT_SECRET, SETTINGS.cluster.name)
 PASSWORD = 'p@ss/w0rd+of&a "database"\\'
-CONFIGURED = {"keystone:tunnelToken": "zJ8-vQ2_nL5xR7tY0wK3mB6c", "keystone:smtpPassword": PASSWORD}
+FOREIGN = "Größe-Übermut-Straße-🦉7"
+CONFIGURED = {
+    "keystone:tunnelToken": "zJ8-vQ2_nL5xR7tY0wK3mB6c",
+    "keystone:smtpPassword": PASSWORD,
+    "keystone:proxyPassword": FOREIGN,
+}
 SCANNER = Scanner([*derived(SETTINGS, IDENTITIES), *configured(CONFIGURED)])
 
 
@@ -52,6 +58,7 @@ def canaries() -> dict[str, str]:
         "Grafana password": IDENTITIES.grafana_password(),
         "secret keystone:tunnelToken": CONFIGURED["keystone:tunnelToken"],
         "secret keystone:smtpPassword": PASSWORD,
+        "secret keystone:proxyPassword": FOREIGN,
     }
 
 
@@ -77,7 +84,7 @@ ENCODINGS: dict[str, Callable[[str], str]] = {
     "URL, every character": lambda text: "".join(f"%{byte:02x}" for byte in text.encode()),
     "JSON": json.dumps,
     "JSON in JSON": lambda text: json.dumps(json.dumps({"key": text})),
-    "JSON, every character": lambda text: "".join(f"\\u{ord(letter):04x}" for letter in text),
+    "JSON, every character": lambda text: re.sub("(....)", r"\\u\1", text.encode("utf-16-be").hex()),
     "hex": lambda text: text.encode().hex(),
     "HEX": lambda text: text.encode().hex().upper(),
     "hex with colons": lambda text: text.encode().hex(":"),

@@ -27,7 +27,7 @@ _KEEP = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _DROP = bytes(set(range(256)) - set(_KEEP))
 _SPACE = b" \t\r\n"
 _BREAK = re.compile(rb"\\+[nrt]")
-_CODE = re.compile(rb"\\+(?:u00|x)([0-9a-fA-F]{2})|%(?:25)*([0-9a-fA-F]{2})")
+_CODE = re.compile(rb"((?:\\+u[0-9a-fA-F]{4})+)|\\+x([0-9a-fA-F]{2})|%(?:25)*([0-9a-fA-F]{2})")
 # A long run of base64 or hex, perhaps over several lines of a file or of a JSON text.
 _RUN = re.compile(rb"(?:[A-Za-z0-9+/_-]{20,}(?:\\+[nr]|[\s\"',\\])*)+[A-Za-z0-9+/_-]{2,}={0,2}")
 _SHORTEST_RUN = 44
@@ -53,9 +53,17 @@ def squashed(data: bytes) -> bytes:
 def unescaped(data: bytes) -> bytes:
     """Escapes of JSON, shells and URLs resolved; the escapes of line breaks are dropped like line breaks."""
     if b"\\" in data or b"%" in data:
-        data = _CODE.sub(lambda found: bytes([int(found[1] or found[2], 16)]), data)
+        data = _CODE.sub(_meant, data)
         data = _BREAK.sub(b"", data)
     return data
+
+
+def _meant(found: re.Match[bytes]) -> bytes:
+    """The bytes behind an escape. JSON's are letters, some of them in two halves; the others are bytes."""
+    if not found[1]:
+        return bytes([int(found[2] or found[3], 16)])
+    halves = b"".join(int(code, 16).to_bytes(2, "big") for code in re.findall(rb"u(.{4})", found[1]))
+    return halves.decode("utf-16-be", "replace").encode()
 
 
 def base64_cores(value: bytes) -> Iterator[bytes]:
