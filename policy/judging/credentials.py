@@ -60,17 +60,47 @@ _PLUGINS = (
     ("twilio", "TwilioKeyDetector"),
 )
 
-_PASSWORD = re.compile(r"(?:^|_)(?:password|passwd|passphrase|pwd)$")
+_PASSWORD = re.compile(r"(?:password|passwd|passphrase|(?:^|_)(?:pwd|pass))$")
 _TOKEN = re.compile(
     r"(?:^|_)(?:(?:auth|api|access|bearer|tunnel|bot|deploy|join|agent|server)_?token|token"
     r"|(?:api|access|private|secret|auth|encryption|signing|global|noise|master)_?(?:access_)?key|secret|client_?secret"
-    r"|credentials?)$"
+    r"|secret_key_base|credentials?)$"
 )
-_REFERENCE = re.compile(r"^\$[({A-Z]|^\{\{|^/|^\./|^file:|^(?:https?|arn|ssm|op|vault|ref\+):|^<.*>$|^\*+$")
+_REFERENCE = re.compile(
+    r"^\$[({]|^\$[A-Z][A-Z0-9_]*(?![A-Za-z])|^\{\{|^/|^\./|^file:|^(?:https?|arn|ssm|op|vault|ref\+):|^<.*>$|^\*+$"
+)
 _NAME = re.compile(r"^[a-z]{2,}\d{0,3}(?:[-._/][a-z0-9]{1,16})*$")
-_GIVEN = re.compile(
-    r"(?:(?<!\S)--?(?P<option>[A-Za-z][\w.-]*)(?:=|\s+)|(?<![\w-])(?P<variable>[A-Za-z_]\w*)=)[\"']?(?P<value>[^\s\"';|&]+)"
+# What a text says by NAME and VALUE: options of a command line, variables and what follows a dot or a comma, lines of
+# a configuration file, headers. JSON's quoted pairs are the library's.
+_GIVEN = tuple(
+    re.compile(pattern, re.MULTILINE)
+    for pattern in (
+        r"(?<!\S)--?(?P<name>[A-Za-z][\w.-]*)(?:=|\s+)[\"']?(?P<value>[^\s\"';|&]+)",
+        r"(?<![\w-])(?P<name>[A-Za-z_]\w*)=[\"']?(?P<value>[^\s\"';|&,]+)",
+        r"^[ \t]*(?:- |export )?[ \t]*[\"']?(?P<name>[A-Za-z_][\w.-]*)[\"']?[ \t]*[:=][ \t]*"
+        r"[\"']?(?P<value>[^\s\"',;]+)[\"']?,?[ \t]*(?:#.*)?$",
+        r"[\"'](?P<name>[A-Za-z][\w-]*): *(?P<value>[^\s\"']+)[\"']",
+    )
 )
+# Programs that take a credential by an option whose name does not say so, or by a pipe.
+_HANDED = tuple(
+    re.compile(pattern)
+    for pattern in (
+        r"(?i)\bauthorization[\"']?\s*[:=]\s*[\"']?(?:bearer|basic|token)\s+"
+        r"(?P<value>(?=\S*(?:\d|[a-z]\S*[A-Z]))[A-Za-z0-9._~+/=-]{16,})",
+        r"\bcurl\b[^\n|;]*?\s(?:-u|--user)(?:=|\s*)[\"']?[^\s:\"'$]+:(?P<value>[^\s\"'$]+)",
+        r"\bsshpass\s+-p\s*[\"']?(?P<value>[^\s\"'$]+)",
+        r"\bmysql(?:dump|admin)?\b[^\n|;]*?\s-p(?P<value>[^\s\"'$-][^\s\"'$]*)",
+        r"[\w-]+:(?P<value>[^\s\"':$]+)[\"']?\s*\|\s*(?:sudo\s+)?chpasswd\b",
+        r"\becho\s+(?:-n\s+)?[\"']?(?P<value>[^\s\"'$]+)[\"']?\s*\|[^\n|;]*--password-stdin\b",
+        r"\baws\s+configure\s+set\s+\S*secret_access_key\s+[\"']?(?P<value>[^\s\"'$]+)",
+    )
+)
+_SAYS = re.compile(r"(?i)pass|pwd|token|secret|key|credential|authorization|curl|mysql")
+# A value that stands in a text; what else begins there is an expression of some language.
+_LITERAL = re.compile(r"[A-Za-z0-9_+][^(\[{<]{3,}$")
+_MEMBER = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+$")
+_WORDS_OF_TEXTS = {"string", "required", "optional", "enabled", "disabled", "redacted", "unset"}
 _WORDS_OF_NO = {"", "true", "false", "none", "null", "yes", "no", "changeme-see-secret"}
 MIN_TOKEN, MIN_ENTROPY = 16, 3.0  # characters; bits per character
 
@@ -132,20 +162,38 @@ def names_something(value: str) -> bool:
 
 def find(name: str, text: str) -> str:
     """The kind of credential that a named value is or holds; "" for none."""
-    return named(name, text) or known(text) or formatted(f"{name}={text}")
+    return named(name, text) or given(text) or formatted(f"{name}={text}") or _handed(f"{name}: {text}")
 
 
-def given(line: str) -> str:
-    """The kind of credential that a command line holds or hands over by a name: --NAME VALUE, --NAME=VALUE, NAME=VALUE.
+@lru_cache(maxsize=8192)
+def given(text: str) -> str:
+    """The kind of credential that a command line or a configuration file holds, or hands over by a name.
 
     "" for none.
     """
-    for found in _GIVEN.finditer(line):
-        name, value = found["option"] or found["variable"], found["value"]
-        # A shell's variable, or what follows an option that takes nothing.
-        if not value.startswith(("$", "-")) and (kind := named(name, value)):
+    if kind := formatted(text):
+        return kind
+    if _SAYS.search(text):
+        for pattern in _GIVEN:
+            for found in pattern.finditer(text):
+                value = found["value"]
+                if _literal(value) and (kind := named(found["name"], value)):
+                    return kind
+        if kind := _handed(text):
             return kind
-    return known(line)
+    return known(text)
+
+
+def _handed(text: str) -> str:
+    for pattern in _HANDED:
+        found = pattern.search(text)
+        if found and not _harmless(found["value"]):
+            return "credential that a program is handed"
+    return ""
+
+
+def _literal(value: str) -> bool:
+    return bool(_LITERAL.match(value)) and not _MEMBER.match(value) and value.lower() not in _WORDS_OF_TEXTS
 
 
 def decoded(text: str) -> str:

@@ -52,6 +52,22 @@ def custom(api_version: str, *kinds: str) -> tuple[str, ...]:
     return tokens
 
 
+@cache
+def canonical(kind: str) -> str:
+    """The type by which the rules know a Kubernetes kind, whichever version of its group an object is written in."""
+    if not kind.startswith("kubernetes:") or kind in SDK or kind in CUSTOM:
+        return kind
+    # Helm's classes have nothing in common but the name.
+    known = {_unversioned(one): one for one in (*SDK, *CUSTOM) if not one.startswith("kubernetes:helm.sh/")}
+    return known.get(_unversioned(kind), kind)
+
+
+def _unversioned(kind: str) -> str:
+    package, _, rest = kind.partition(":")
+    group, _, name = rest.partition(":")
+    return f"{package}:{group.rpartition('/')[0]}:{name}"
+
+
 def component(*names: str) -> tuple[str, ...]:
     """The types of the program's own components."""
     tokens = tuple(f"keystone:components:{name}" for name in names)

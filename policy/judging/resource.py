@@ -113,6 +113,24 @@ def maps(value: Any, path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
         yield from _known_first(value, path, maps)
 
 
+def pairs(value: Any, path: str = "") -> Iterator[tuple[str, str, str]]:
+    """Every text that stands as `value` beside its `name`, as variables and headers do: (path, name, text).
+
+    What is not known yet is raised after all others.
+    """
+    unknown: UnknownValueError | None = None
+    for place, inner in maps(value, path):
+        try:
+            name, text = inner.get("name"), inner.get("value")
+        except UnknownValueError as error:
+            unknown = unknown or error
+            continue
+        if isinstance(name, str) and isinstance(text, str):
+            yield f"{place}.value" if place else "value", name, text
+    if unknown:
+        raise unknown
+
+
 def document(value: Any) -> Any:
     """A value that may come as JSON text, as IAM documents and a provider's structured inputs do.
 

@@ -27,7 +27,7 @@ from pulumi_policy.policy import _PolicyAnalyzerServicer  # pyright: ignore[repo
 from pulumi_policy.proxy import UnknownValueError, unknown_checking_proxy
 
 from judging import exceptions
-from judging.kinds import ANY, CLUSTER_BASE
+from judging.kinds import ANY, CLUSTER_BASE, canonical
 from judging.resource import Resource
 from judging.rule import DOCUMENTATION, Finding, Rule
 
@@ -93,7 +93,7 @@ class Judge(_PolicyAnalyzerServicer):
 
     def Analyze(self, request: Any, _context: Any) -> Any:
         response = proto.AnalyzeResponse()
-        rules = [*self._by_kind.get(request.type, ()), *self._by_kind.get(ANY, ())]
+        rules = [*self._by_kind.get(canonical(request.type), ()), *self._by_kind.get(ANY, ())]
         if not rules and not _is_component(request.type):
             return response
         it = self._resource(request)
@@ -142,7 +142,7 @@ class Judge(_PolicyAnalyzerServicer):
 
     def _resource(self, request: Any) -> Resource:
         return Resource(
-            kind=request.type,
+            kind=canonical(request.type),
             name=request.name,
             urn=request.urn,
             props=_properties(request.properties),

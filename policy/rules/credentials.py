@@ -5,8 +5,9 @@ from typing import Any
 
 from judging.credentials import decoded, find, formatted, given, known
 from judging.kinds import custom, sdk
-from judging.resource import Resource, strings
+from judging.resource import Resource, pairs, strings
 from judging.rule import ABSENT, CRITICAL, HIGH, Finding, Findings, rule
+from pulumi_policy.proxy import UnknownValueError
 
 from rules import charts, workloads
 
@@ -15,10 +16,14 @@ REMOTE = sdk("pulumi_command.remote", "Command")
 LINES = ("create", "update", "delete")
 MACHINES = sdk("pulumi_aws.ec2", "LaunchTemplate", "Instance", "SpotInstanceRequest", "LaunchConfiguration")
 NODE_CLASS = custom("karpenter.k8s.aws/v1", "EC2NodeClass")
+FUNCTION = sdk("pulumi_aws.lambda_", "Function")
+PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
 USER_DATA = ("userData", "userDataBase64", "spec.userData")
 # Put together here so that no scanner of this repository takes it for a real one.
 SAMPLE = "ghp_" + "A1b2C3d4E5f6" * 3
 SAMPLE_LINE = f"export GITHUB_TOKEN={SAMPLE}"
+# A TLS key, a tunnel's token, a password of the cluster's own database: that is where their readers take them from.
+KEPT_IN_SECRETS = ("private key", "cloudflare tunnel token", "secret keyword", "basic auth credentials")
 HIDDEN = "it would be stored and shown in plain text"
 
 
@@ -36,17 +41,29 @@ def secret(it: Resource) -> Findings:
         for path, key, text in strings(it.at(field), field):
             plain = decoded(text) if field == "data" else text
             kind = known(plain) or formatted(f"{key}={plain}")
-            # A TLS key or a tunnel's token has to lie in a Secret: that is what its reader takes.
-            if kind and kind.lower() not in ("private key", "cloudflare tunnel token", "secret keyword"):
+            if kind and kind.lower() not in KEPT_IN_SECRETS:
                 yield Finding(path, f"a credential ({kind})", "a static key never ends and is copied with its Secret")
 
 
 def _plain(it: Resource, *paths: str) -> Findings:
     for start in paths:
-        for path, key, text in strings(it.at(start), start):
-            kind = find(key, text)
-            if kind:
-                yield Finding(path, f"a credential ({kind})", HIDDEN)
+        yield from _told(it.at(start), start)
+
+
+def _told(value: Any, start: str) -> Findings:
+    """The credentials in the texts below a value, by their own key or by the name that stands beside them."""
+    told: set[str] = set()
+    unknown: UnknownValueError | None = None
+    for visit in (pairs, strings):
+        try:
+            for path, name, text in visit(value, start):
+                if path not in told and (kind := find(name, text)):
+                    told.add(path)
+                    yield Finding(path, f"a credential ({kind})", HIDDEN)
+        except UnknownValueError as error:  # it hides no other
+            unknown = unknown or error
+    if unknown:
+        raise unknown
 
 
 @rule(
@@ -68,8 +85,8 @@ def config_map(it: Resource) -> Findings:
 
 @rule(
     "environment-no-credentials",
-    "No container gets a credential as a plain environment variable or argument",
-    workloads.WORKLOADS,
+    "No container and no function gets a credential as a plain environment variable, argument or probe",
+    (*workloads.WORKLOADS, *FUNCTION),
     HIGH,
     cure="Mount it as a file from a Secret",
     reference="CIS Kubernetes 1.8, 5.4.1",
@@ -81,23 +98,32 @@ def config_map(it: Resource) -> Findings:
             ["--password", "hunter2-hunter2"],
         ),
         "spec.containers.0.env.0": ({"name": "API_TOKEN", "value": SAMPLE},),
+        "environment.variables.API_TOKEN": (SAMPLE,),
     },
 )
 def environment(it: Resource) -> Findings:
+    if it.kind in FUNCTION:
+        yield from _plain(it, "environment.variables")
     for path, container in workloads.containers(it):
-        variables: Any = container.get("env") or []
-        for index in range(len(variables)):
-            kind = find(str(variables[index].get("name")), str(variables[index].get("value") or ""))
-            if kind:
-                yield Finding(f"{path}.env.{index}.value", f"a credential ({kind})", HIDDEN)
+        for field in ("env", *PROBES, "lifecycle"):
+            yield from _told(container.get(field), f"{path}.{field}")
         for field in ("command", "args"):
-            before = ""
-            for place, _, text in strings(container.get(field), f"{path}.{field}"):
-                # An option's value may be the next word.
-                kind = given(text) or (given(f"{before} {text}") if before.startswith("-") else "")
-                if kind:
-                    yield Finding(place, f"a credential ({kind})", HIDDEN)
-                before = text
+            yield from _words(container.get(field), f"{path}.{field}")
+
+
+def _words(value: Any, start: str) -> Findings:
+    """The credentials in the words of a command line."""
+    before, line, found = "", [], False
+    for place, _, text in strings(value, start):
+        # An option's value may be the next word.
+        kind = given(text) or (given(f"{before} {text}") if before.startswith("-") else "")
+        if kind:
+            found = True
+            yield Finding(place, f"a credential ({kind})", HIDDEN)
+        before = text
+        line.append(text)
+    if not found and (kind := given(" ".join(line))):
+        yield Finding(start, f"a credential ({kind})", HIDDEN)
 
 
 @rule(
@@ -113,7 +139,7 @@ def user_data(it: Resource) -> Findings:
     for path in USER_DATA:
         value = it.at(path)
         if isinstance(value, str):
-            kind = given(decoded(value)) or known(value)
+            kind = given(decoded(value)) or given(value)
             if kind:
                 yield Finding(path, f"with a credential ({kind})", "whoever may describe the machine reads it")
 
@@ -167,13 +193,12 @@ def command_log(it: Resource) -> Findings:
 )
 def chart(it: Resource) -> Findings:
     path, values = charts.values(it)
-    for place, key, text in strings(values, path):
-        kind = find(key, text)
-        if kind:
-            yield Finding(place, f"a credential ({kind})", HIDDEN)
+    yield from _told(values, path)
 
 
-_MINTS = re.compile(r"preauthkeys?\s+create\b[^\n;&|]*")
+# With the aliases of the command.
+_MINTS = re.compile(r"(?:\bpreauthkeys?|\bheadscale\b[^\n;&|]*\s(?:authkey|pre))\s+(?:create|new|c)\b[^\n;&|]*")
+_CONTINUED = re.compile(r"\\\n")
 
 
 @rule(
@@ -200,7 +225,7 @@ def mesh_key(it: Resource) -> Findings:
             for place, container in workloads.containers(it)
         ]
     for path, text in texts:
-        for found in _MINTS.findall(decoded(text)):
+        for found in _MINTS.findall(_CONTINUED.sub(" ", decoded(text))):
             hours = _hours(found)
             if _flag(found, "reusable") and (not _flag(found, "ephemeral") or hours is None):
                 yield Finding(path, "a reusable mesh key", "such a key must be ephemeral and expire")
@@ -215,9 +240,11 @@ def _flag(line: str, name: str) -> bool:
 
 
 def _hours(line: str) -> float | None:
-    found = re.search(r"(?:--expiration|-e)[= ](\d+)([smhdwy])", line)
-    units = {"s": 1 / 3600, "m": 1 / 60, "h": 1.0, "d": 24.0, "w": 168.0, "y": 8760.0}
-    return float(found[1]) * units[found[2]] if found else None
+    """How long a key lasts, as the command reads it: 24h, 1d12h. None where it does not say so."""
+    found = re.search(r"(?<!\S)(?:--expiration|-e)(?:=|\s+|(?=\d))[\"']?((?:\d+(?:ms|[smhdwy]))+)", line)
+    units = {"ms": 1 / 3.6e6, "s": 1 / 3600, "m": 1 / 60, "h": 1.0, "d": 24.0, "w": 168.0, "y": 8760.0}
+    parts = re.findall(r"(\d+)(ms|[smhdwy])", found[1]) if found else []
+    return sum(float(number) * units[unit] for number, unit in parts) if parts else None
 
 
 RULES = (secret, config_map, environment, user_data, command, command_log, chart, mesh_key)

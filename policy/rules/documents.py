@@ -34,10 +34,14 @@ def principals(statement: Mapping[str, Any], kind: str | None = None) -> list[st
 
 
 def conditions(statement: Mapping[str, Any]) -> Iterator[tuple[str, str, list[str]]]:
-    """(operator, key, values) of every condition; IAM reads names without regard to case, so both come in lower."""
+    """(operator, key, values) of every condition; IAM reads names without regard to case, so both come in lower.
+
+    A truth value may stand as JSON's own or as text, in any case of letters.
+    """
     for operator, tests in (statement.get("Condition") or {}).items():
         for key, values in tests.items():
-            yield operator.lower(), key.lower(), [str(one) for one in many(values)]
+            texts = [str(one) for one in many(values)]
+            yield operator.lower(), key.lower(), [one.lower() for one in texts] if operator.lower() == "bool" else texts
 
 
 def allows(statement: Mapping[str, Any]) -> bool:

@@ -15,7 +15,7 @@ NEW_RULE = sdk("pulumi_aws.vpc", "SecurityGroupIngressRule")
 GUARDED = {22: "SSH", 3389: "RDP", 6443: "the API", 9345: "k3s", 2379: "etcd", 2380: "etcd", 10250: "the kubelet"}
 # Shorter prefixes than these are the world, whether written as one range or as two halves.
 WORLD = {4: 8, 6: 16}
-ANY_PROTOCOL = ("-1", "all", -1)
+ANY_PROTOCOL = ("-1", "all", "none")
 PUBLIC_ACLS = ("public-read", "public-read-write", "authenticated-read")
 PUBLIC_GROUPS = ("AllUsers", "AuthenticatedUsers")
 
@@ -26,6 +26,11 @@ def _world(value: Any) -> bool:
     except ValueError:
         return False
     return network.prefixlen < WORLD[network.version]
+
+
+def _protocol(value: Any) -> str:
+    """A protocol as AWS reads it: a number, or a name in any case of letters; "none" where nothing is said."""
+    return str(int(value)) if isinstance(value, int | float) else str(value).lower()
 
 
 def _doors(it: Resource) -> Iterator[tuple[str, list[Any], Mapping[str, Any]]]:
@@ -60,10 +65,11 @@ def security_group(it: Resource) -> Findings:
             continue
         protocol = one.get("protocol") if it.kind not in NEW_RULE else one.get("ipProtocol")
         low, high = one.get("fromPort"), one.get("toPort")
-        if protocol in ANY_PROTOCOL or low is None or high is None or low == -1:
-            low, high = 0, 65535
-        elif str(protocol) not in ("tcp", "6"):
+        name = _protocol(protocol)
+        if name not in (*ANY_PROTOCOL, "tcp", "6"):
             continue
+        if name in ANY_PROTOCOL or low is None or high is None or low == -1:
+            low, high = 0, 65535
         hit = sorted({name for port, name in GUARDED.items() if low <= port <= high})
         if hit:
             yield Finding(path, f"open to {', '.join(wide)}", f"it lets everybody to {', '.join(hit)}")

@@ -4,13 +4,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from judging.kinds import sdk
-from judging.resource import Resource, is_list, is_map, is_true
+from judging.resource import Resource, is_list, is_map, is_true, read
 from judging.rule import ABSENT, CRITICAL, HIGH, MEDIUM, Finding, Findings, rule, show
 
 TUNNEL_CONFIG = sdk("pulumi_cloudflare", "ZeroTrustTunnelCloudflaredConfig", "TunnelConfig")
 APPLICATION = sdk("pulumi_cloudflare", "ZeroTrustAccessApplication", "AccessApplication")
 POLICY = sdk("pulumi_cloudflare", "ZeroTrustAccessPolicy", "AccessPolicy")
 RECORD = sdk("pulumi_cloudflare", "DnsRecord", "Record")
+# Types of applications that ask for a login before they pass a request on; a bookmark is but a link.
+ASKING = (None, "self_hosted", "ssh", "vnc", "rdp")
 TUNNEL_NAME = ".cfargotunnel.com"
 
 
@@ -82,6 +84,9 @@ def _lets_in(at: str, policy: Mapping[str, Any]) -> Findings:
         for key in ("everyone", "anyValidServiceToken"):
             if key in one and one[key] is not None and one[key] is not False:
                 yield Finding(f"{at}includes.{index}.{key}", "set", "it names nobody")
+        address = read(one, "ip.ip")
+        if isinstance(address, str) and address.endswith("/0"):
+            yield Finding(f"{at}includes.{index}.ip.ip", address, "it names nobody")
 
 
 @rule(

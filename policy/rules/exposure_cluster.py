@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from judging.kinds import sdk
-from judging.resource import Resource, is_map, maps
+from judging.resource import Resource, is_map, maps, read
 from judging.rule import ABSENT, CRITICAL, HIGH, MEDIUM, Finding, Findings, rule, show
 
 from rules import charts, workloads
 
+NAMESPACE = sdk("pulumi_kubernetes.core.v1", "Namespace")
+NAMESPACE_PATCH = sdk("pulumi_kubernetes.core.v1", "NamespacePatch")
 LEVEL = "pod-security.kubernetes.io/enforce"
 ESCAPED = LEVEL.replace(".", "\\.")
 # By these Cilium and MetalLB choose a pool.
@@ -31,7 +33,12 @@ PRIVILEGED = {
     "linkerd-cni": "the CNI plugin sets up pods' network from the host",
 }
 HOST_NAMESPACES = ("hostNetwork", "hostPID", "hostIPC")
-EVERYBODY = ("system:anonymous", "system:unauthenticated", "system:authenticated")
+EVERYBODY = ("system:anonymous", "system:unauthenticated", "system:authenticated", "system:serviceaccounts")
+# What Pod Security's level "baseline" lets a container add.
+CAPABILITIES = (
+    *("AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE"),
+    *("SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT"),
+)
 
 
 def _pool(metadata: object, cluster: Resource | None) -> bool:
@@ -85,7 +92,7 @@ def chart_service(it: Resource) -> Findings:
 @rule(
     "namespace-pod-security",
     "Each namespace says how much its pods may do, and only listed ones are privileged",
-    sdk("pulumi_kubernetes.core.v1", "Namespace"),
+    (*NAMESPACE, *NAMESPACE_PATCH),
     HIGH,
     cure=f"Label it {LEVEL}: restricted or baseline; a privileged one needs a line with its reason in the rule's list",
     reference="CIS Kubernetes 1.8, 5.2.1",
@@ -100,18 +107,21 @@ def namespace(it: Resource) -> Findings:
         name = it.at("metadata.name")
         if name not in PRIVILEGED:
             yield Finding(place, "privileged", f"the list has no reason for {show(name)}")
-    elif level not in ("restricted", "baseline"):
+    elif level not in ("restricted", "baseline") and (level is not None or it.kind in NAMESPACE):
+        # A patch that says nothing of it leaves it as it is.
         yield Finding(place, show(level), "it must be restricted or baseline")
 
 
 @rule(
     "workload-not-privileged",
-    "No container is privileged or in a namespace of its host, outside of the listed namespaces",
+    "No container is privileged, or in a namespace or on a port of its host, outside of the listed namespaces",
     workloads.WORKLOADS,
     CRITICAL,
-    cure="Leave privileged, hostNetwork, hostPID, hostIPC and hostPath volumes out",
-    reference="CIS Kubernetes 1.8, 5.2.2 to 5.2.5",
+    cure="Leave privileged, hostNetwork, hostPID, hostIPC, hostPort, hostPath volumes and added capabilities out",
+    reference="CIS Kubernetes 1.8, 5.2.2 to 5.2.5, 5.2.9 and 5.2.13",
     guards={
+        "spec.template.spec.containers.0.securityContext.capabilities.add": (["ALL"], ["SYS_ADMIN"]),
+        "spec.template.spec.containers.0.ports": ([{"containerPort": 80, "hostPort": 80}],),
         "spec.template.spec.containers.0.securityContext.privileged": (True,),
         "spec.template.spec.hostNetwork": (True,),
         "spec.template.spec.hostPID": (True,),
@@ -134,27 +144,42 @@ def workload(it: Resource) -> Findings:
         context = container.get("securityContext") or {}
         if context.get("privileged") is True:
             yield Finding(f"{place}.securityContext.privileged", "true", "such a container owns its host")
+        added = [one for one in read(context, "capabilities.add") or [] if str(one) not in CAPABILITIES]
+        if added:
+            yield Finding(f"{place}.securityContext.capabilities.add", ", ".join(map(str, added)), "too much for a pod")
+        ports = container.get("ports") or []
+        for index in range(len(ports)):
+            if ports[index].get("hostPort"):
+                yield Finding(f"{place}.ports.{index}.hostPort", show(ports[index]["hostPort"]), "it opens the host")
 
 
 @rule(
     "chart-not-privileged",
-    "No chart's values ask for privileged pods or a namespace of their host, outside of the listed namespaces",
+    "No chart's values ask for privileged pods, their host's namespaces or its files, outside of the listed namespaces",
     charts.CHARTS,
     CRITICAL,
-    cure="Leave privileged, hostNetwork, hostPID and hostIPC out of the values",
-    reference="CIS Kubernetes 1.8, 5.2.2 to 5.2.5",
+    cure="Leave privileged, hostNetwork, hostPID, hostIPC, hostPath and added capabilities out of the values",
+    reference="CIS Kubernetes 1.8, 5.2.2 to 5.2.5 and 5.2.9",
     guards={
         "spec.values.hostNetwork": (True,),
         "spec.values.controller.hostPID": (True,),
         "spec.values.securityContext.privileged": (True,),
+        "spec.values.extraVolumes": ([{"name": "root", "hostPath": {"path": "/"}}],),
+        "spec.values.securityContext.capabilities.add": (["SYS_ADMIN"],),
     },
 )
 def chart_workload(it: Resource) -> Findings:
     path, values = charts.values(it)
     for place, inner in maps(values, path):
-        for key in (*HOST_NAMESPACES, "privileged"):
-            if inner.get(key) is True and charts.namespace(it) not in PRIVILEGED:
-                yield Finding(f"{place}.{key}", "true", "a pod there sees and reaches what its host does")
+        found = [(key, "true") for key in (*HOST_NAMESPACES, "privileged") if inner.get(key) is True]
+        if read(inner.get("hostPath"), "path"):
+            found.append(("hostPath", "set"))
+        added = [str(one) for one in read(inner.get("capabilities"), "add") or [] if str(one) not in CAPABILITIES]
+        if added:
+            found.append(("capabilities.add", ", ".join(added)))
+        for key, value in found:
+            if charts.namespace(it) not in PRIVILEGED:
+                yield Finding(f"{place}.{key}", value, "a pod there sees and reaches what its host does")
 
 
 @rule(

@@ -10,10 +10,14 @@ from judging.rule import CRITICAL, HIGH, MEDIUM, Finding, Findings, stack_rule
 from pulumi_policy.proxy import UnknownValueError
 
 from rules import charts
-from rules.exposure_cloudflare import APPLICATION, TUNNEL_CONFIG
+from rules.exposure_cloudflare import APPLICATION, ASKING, TUNNEL_CONFIG
 from rules.safety import SCRATCH, on_loopback
 
-GROUP = sdk("pulumi_aws.autoscaling", "Group")
+GROUP = (
+    *sdk("pulumi_aws.autoscaling", "Group"),
+    *sdk("pulumi_aws.ec2", "Fleet", "SpotFleetRequest"),
+    *sdk("pulumi_aws.eks", "NodeGroup"),
+)
 TEMPLATE = sdk("pulumi_aws.ec2", "LaunchTemplate")
 MACHINE = sdk("pulumi_aws.ec2", "Instance", "SpotInstanceRequest")
 NODE_CLASS = custom("karpenter.k8s.aws/v1", "EC2NodeClass")
@@ -128,6 +132,8 @@ def _names(part: Resource, it: Resource) -> bool:
 def hostname(graph: list[Resource]) -> Findings:
     guarded: set[str] = set()
     for it in _of(graph, APPLICATION):
+        if it.at("type") not in ASKING:
+            continue
         guarded |= {text.partition("/")[0] for text in (it.at("domain"),) if isinstance(text, str) and "/" not in text}
         for path in ("destinations", "selfHostedDomains"):
             for _, one in it.each(path):

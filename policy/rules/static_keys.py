@@ -293,7 +293,10 @@ def oidc(it: Resource) -> Findings:
 @rule(
     "crossplane-no-static-keys",
     "Controllers of AWS resources in the cluster use web identity",
-    custom("aws.m.upbound.io/v1beta1", "ClusterProviderConfig", "ProviderConfig"),
+    (
+        *custom("aws.m.upbound.io/v1beta1", "ClusterProviderConfig", "ProviderConfig"),
+        *custom("aws.upbound.io/v1beta1", "ProviderConfig"),
+    ),
     CRITICAL,
     cure="Set spec.credentials.source to IRSA or WebIdentity",
     reference="OWASP Kubernetes Top Ten 2022, K08",

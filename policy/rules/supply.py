@@ -16,7 +16,26 @@ TAG = re.compile(r":[\w][\w.-]*$")
 SOURCES = custom("source.toolkit.fluxcd.io/v1", "HelmRepository", "OCIRepository", "GitRepository")
 OCI = custom("source.toolkit.fluxcd.io/v1", "OCIRepository")
 REMOTE = sdk("pulumi_command.remote", "Command", "CopyToRemote", "CopyFile")
+LOCAL = sdk("pulumi_command.local", "Command")
+LINES = ("create", "update", "delete")
+# How ssh is told to take any key, or a key that nobody compared.
+UNCHECKED = re.compile(
+    r"(?i)StrictHostKeyChecking[= ]+[\"']?(?:no|off|accept-new)\b|UserKnownHostsFile[= ]+[\"']?/dev/null"
+    r"|\bssh-keyscan\b[^\n;&|]*>"
+)
 CREDENTIALED = ("aws", "kubernetes", "cloudflare")
+# Packages whose providers reach nothing but what their resources name.
+HARMLESS = ("pulumi", "keystone", "command", "random", "tls", "std", "time")
+# Components of the Kubernetes SDK: they have no provider, and what they make is judged one by one with its own.
+GROUPS = (
+    *sdk("pulumi_kubernetes.yaml.v2", "ConfigFile", "ConfigGroup"),
+    *sdk("pulumi_kubernetes.kustomize.v2", "Directory"),
+    *sdk("pulumi_kubernetes.helm.v4", "Chart"),
+    "kubernetes:yaml:ConfigFile",
+    "kubernetes:yaml:ConfigGroup",
+    "kubernetes:kustomize:Directory",
+    "kubernetes:helm.sh/v3:Chart",
+)
 # As the engine calls the providers that it makes itself.
 AMBIENT = re.compile(r"default(_[\d_]+)?$")
 AMI_OWNERS = ("427812963091", "self")
@@ -174,17 +193,22 @@ def chart_image(it: Resource) -> Findings:
 @rule(
     "operand-image-pinned",
     "An operator's image in a custom resource has an exact tag or a digest",
-    (*custom("ceph.rook.io/v1", "CephCluster"), *custom("vault.banzaicloud.com/v1alpha1", "Vault")),
+    (
+        *custom("ceph.rook.io/v1", "CephCluster"),
+        *custom("vault.banzaicloud.com/v1alpha1", "Vault"),
+        *custom("pkg.crossplane.io/v1", "Provider", "Configuration", "Function"),
+    ),
     HIGH,
     cure="Take the image's version from versions.py",
     reference="OWASP Kubernetes Top Ten 2022, K02",
     guards={
         "spec.cephVersion.image": ("quay.io/ceph/ceph", "quay.io/ceph/ceph:latest"),
         "spec.image": ("hashicorp/vault",),
+        "spec.package": ("xpkg.crossplane.io/upbound/provider-aws-s3", "xpkg.crossplane.io/x/y:latest"),
     },
 )
 def operand(it: Resource) -> Findings:
-    for path in ("spec.cephVersion.image", "spec.image", "spec.bankVaultsImage"):
+    for path in ("spec.cephVersion.image", "spec.image", "spec.bankVaultsImage", "spec.package"):
         name = it.at(path)
         if isinstance(name, str) and not DIGEST.search(name) and (not TAG.search(name) or name.endswith(":latest")):
             yield Finding(path, name, "it must have an exact tag or a digest")
@@ -193,13 +217,25 @@ def operand(it: Resource) -> Findings:
 @rule(
     "host-key-pinned",
     "A command on another machine checks that machine's host key",
-    REMOTE,
+    (*REMOTE, *LOCAL),
     CRITICAL,
-    cure="Set host_key in the connection, and in its proxy",
+    cure="Set host_key in the connection, and in its proxy; give ssh a UserKnownHostsFile with the key, and "
+    "StrictHostKeyChecking=yes",
     reference="OWASP Top 10 2021, A08",
-    guards={"connection.hostKey": ("", ABSENT), "connection.proxy": ({"host": "203.0.113.9"},)},
+    guards={
+        "connection.hostKey": ("", ABSENT),
+        "connection.proxy": ({"host": "203.0.113.9"},),
+        "create": ("ssh -o StrictHostKeyChecking=no root@192.168.7.31 reboot",),
+        "delete": ("scp -oUserKnownHostsFile=/dev/null x root@192.168.7.31:",),
+    },
 )
 def host_key(it: Resource) -> Findings:
+    for path in LINES:
+        line = it.at(path)
+        if isinstance(line, str) and (found := UNCHECKED.search(line)):
+            yield Finding(path, f"with {found[0].strip()}", "whoever answers would get the command and its input")
+    if it.kind in LOCAL:
+        return
     for path in ("connection", "connection.proxy"):
         if (path == "connection" or is_map(it.at(path))) and not it.at(f"{path}.hostKey"):
             yield Finding(f"{path}.hostKey", "not set", "whoever answers would get the command and its input")
@@ -235,10 +271,12 @@ def ami(it: Resource) -> Findings:
 def own_provider(it: Resource) -> Findings:
     package = it.kind.partition(":")[0]
     if it.kind.startswith("pulumi:providers:"):
-        package = it.kind.rpartition(":")[2]
-        ambient = bool(AMBIENT.match(it.name)) and package in CREDENTIALED
+        package, provider = it.kind.rpartition(":")[2], it.name
     else:
-        ambient = package in CREDENTIALED and (not it.provider or AMBIENT.match(it.provider))
+        provider = it.provider
+    # Only a component has none: those of other packages are the user's own.
+    missing = not provider and package in CREDENTIALED and it.kind not in GROUPS
+    ambient = missing or (package not in HARMLESS and bool(AMBIENT.match(provider)))
     if ambient:
         yield Finding("the provider", it.provider or it.name, "it takes whatever account the environment has")
 
