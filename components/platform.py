@@ -13,7 +13,7 @@ from components.observability import Observability, ObservabilityArgs
 from components.service_mesh import ServiceMesh, ServiceMeshArgs
 from components.storage_classes import StorageClasses, StorageClassesArgs
 from keystone import charts
-from keystone.charts import mount_test, network
+from keystone.charts import mount_test, network, observability
 from keystone.settings import Secrets, Settings
 
 
@@ -37,11 +37,12 @@ class Platform(pulumi.ComponentResource):
         child = pulumi.ResourceOptions(parent=self)
         settings, storage = args.settings, args.settings.storage
         releases = charts.releases(settings)
+        watching = {key: it for key, it in releases.items() if it.namespace == observability.NAMESPACE}
         self.namespaces = Namespaces(
             "namespaces",
             NamespacesArgs(
                 settings=settings,
-                releases=releases,
+                releases={key: it for key, it in releases.items() if key not in watching},
                 after=args.after,
                 extra=network.namespaces(settings) | mount_test.namespaces(settings),
             ),
@@ -88,6 +89,10 @@ class Platform(pulumi.ComponentResource):
             )
             found |= CephStorage("ceph", ceph, opts=child).releases
         if settings.observability:
+            # The claims of its volumes go with the namespace: then what makes and removes volumes must still be there.
+            volumes = [found[it] for it in observability.volumes(settings, settings.observability) if it in found]
+            last = NamespacesArgs(settings=settings, releases=watching, after=[*volumes, args.after][0], extra={})
+            self.namespaces = {**self.namespaces, **Namespaces("namespaces-watching", last, opts=child).names}
             monitoring = ObservabilityArgs(
                 settings=settings,
                 observability=settings.observability,

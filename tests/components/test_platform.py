@@ -74,5 +74,15 @@ def test_nothing_comes_before_the_nodes() -> None:
     assert all("anything" in r.dependencies for r in first)
 
 
+@pytest.mark.parametrize(
+    ("case", "maker"), [("observed", "rook-ceph-cluster"), ("observed without Ceph", "local-path")]
+)
+def test_a_destroy_removes_the_claims_of_the_monitoring_while_what_made_their_volumes_is_there(
+    case: str, maker: str
+) -> None:
+    # No chart removes claims, they go with their namespace; and Ceph keeps a pool that holds a volume.
+    assert f"chart-{maker}-release" in deploy(MATRIX[case]).named("namespace-monitoring").dependencies
+
+
 def test_the_platform_of_a_small_site_stays_small() -> None:
     assert len(deploy(FULL).resources) <= 70
