@@ -82,8 +82,9 @@ def metallb() -> Release:
         namespace=METALLB_NAMESPACE,
         pod_security="privileged",  # the speaker answers ARP on the host's network
         crd_groups=("metallb.io",),
-        # Layer 2 alone needs no routing daemon, and FRR would be on by default.
-        values={"frrk8s": {"enabled": False}, "speaker": {"frr": {"enabled": False}}},
+        # Layer 2 alone needs no routing daemon, and FRR would be on by default. kubeadm marks its servers as none that
+        # answer for load balancers, and there may be no other nodes: which do is said where the pools are announced.
+        values={"frrk8s": {"enabled": False}, "speaker": {"frr": {"enabled": False}, "ignoreExcludeLB": True}},
         openings=("api", "webhooks", "nodes"),
     )
 
@@ -161,13 +162,12 @@ def istio(settings: Settings) -> Iterator[Release]:
     flannel = settings.network.cni == "flannel" and settings.cluster.distribution == "k3s"
     platform = {"global": {"platform": "k3s"}} if flannel else {}
     groups = tuple(f"{name}.istio.io" for name in ("networking", "security", "telemetry", "extensions"))
-    # Else istiod sets it by itself, and the engine, which keeps charts as they are, sets it back.
+    # Else istiod sets it by itself, in both charts, and the engine, which keeps charts as they are, sets it back.
     base = {"base": {"validationFailurePolicy": "Fail"}}
+    ambient = {"profile": "ambient"}
     yield Release(name="istio-base", chart="base", crd_groups=groups, values=base, **shared)
-    yield Release(name="istiod", chart="istiod", needs=("istio-base",), values={"profile": "ambient"}, **shared)
-    yield Release(
-        name="istio-cni", chart="cni", needs=("istio-base",), values={"profile": "ambient", **platform}, **shared
-    )
+    yield Release(name="istiod", chart="istiod", needs=("istio-base",), values={**ambient, **base}, **shared)
+    yield Release(name="istio-cni", chart="cni", needs=("istio-base",), values={**ambient, **platform}, **shared)
     yield Release(name="ztunnel", chart="ztunnel", needs=("istiod", "istio-cni"), **shared)
 
 

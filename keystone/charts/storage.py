@@ -87,7 +87,8 @@ def longhorn(storage: Storage) -> Release:
                 "defaultClass": storage.default_class == "longhorn",
                 "defaultClassReplicaCount": choice.replicas,
             },
-            "networkPolicies": {"enabled": False},  # ours hold for the whole namespace
+            # Ours hold for the whole namespace; its own would shut Prometheus out where there are none of ours.
+            "networkPolicies": {"enabled": False, "restrictInternalTraffic": False},
             # A hook before the account that it runs under: Argo CD would wait for it for ever.
             "preUpgradeChecker": {"jobEnabled": False},
         },

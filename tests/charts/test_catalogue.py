@@ -189,6 +189,23 @@ def test_classes_in_aws_are_encrypted_and_their_drivers_run_on_nodes_in_aws_alon
     assert ebs["node"]["nodeSelector"] == efs["node"]["nodeSelector"] == efs["controller"]["nodeSelector"] == nodes
 
 
+def test_no_value_is_one_that_the_chart_s_own_program_changes_again() -> None:
+    found = settings(network={"gateway": "traefik", "serviceMesh": "istio"})
+    for name in ("istio-base", "istiod"):
+        assert values(found, name)["base"] == {"validationFailurePolicy": "Fail"}
+
+
+def test_every_node_of_the_site_may_answer_for_the_pools_of_metallb() -> None:
+    # kubeadm's servers carry a label by which it would leave them out.
+    found = settings(network={"loadBalancer": {"provider": "metallb", "pools": POOLS}})
+    assert values(found, "metallb")["speaker"]["ignoreExcludeLB"] is True
+
+
+def test_only_our_own_policies_hold_in_longhorns_namespace() -> None:
+    found = values(settings(storage={"longhorn": {}}), "longhorn")
+    assert found["networkPolicies"] == {"enabled": False, "restrictInternalTraffic": False}
+
+
 def test_longhorn_keeps_its_cpu_hungry_engine_off() -> None:
     assert values(settings(storage={"longhorn": {}}), "longhorn")["defaultSettings"]["v2DataEngine"] is False
 
