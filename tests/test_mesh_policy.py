@@ -20,7 +20,7 @@ POOL = "tag:pool"
 HOSTS = ("tag:primer", "tag:server", "tag:agent", POOL, "tag:edge")
 NODES = HOSTS[:4]
 API, SSH, KUBELET = "tcp:6443", "tcp:2222", "tcp:10250"
-CNI = ("tcp:4240", "udp:8472", "udp:51871")
+CNI = ("tcp:4240", "tcp:4244", "udp:8472", "udp:51871")
 ETCD = ("tcp:2379", "tcp:2380")
 PROBES = (API, SSH, KUBELET, *CNI, *ETCD, "tcp:22", "tcp:80", "tcp:443", "tcp:8443", "udp:53", "tcp:9")
 

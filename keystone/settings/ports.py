@@ -20,7 +20,7 @@ def cni_ports(cni: Cni, encryption: Encryption) -> tuple[str, ...]:
     encrypted = encryption == "wireguard"
     match cni:
         case "cilium":
-            return ("tcp:4240", "udp:8472", *(("udp:51871",) if encrypted else ()))
+            return ("tcp:4240", "tcp:4244", "udp:8472", *(("udp:51871",) if encrypted else ()))
         case "flannel":
             return ("udp:51820",) if encrypted else ("udp:8472",)
         case "calico":

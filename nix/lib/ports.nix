@@ -1,10 +1,11 @@
 # The ports that a host opens, worked out from its role and the cluster's choices; pure builtins. Each list says from
 # where: `anyone`, `nodes` (the site, the pods, the mesh) or `servers` (the other control-plane hosts).
-# Sources: Cilium's and Calico's system requirements, k3s' networking requirements, Headscale's requirements.
+# Sources: Cilium's, Calico's and MetalLB's system requirements, k3s' networking requirements, Headscale's requirements.
 {
   role,
   cni,
   encryption,
+  loadBalancer,
   sshPort,
   meshPort,
   edgePorts ? [ ],
@@ -16,9 +17,14 @@ let
   server = primer || role == "server";
   node = role != "edge";
   encrypted = encryption == "wireguard";
+  # speakers that cannot hear one another all answer for the same address
+  speakers = only (node && loadBalancer == "metallb") [ 7946 ];
   cniPorts = {
     cilium = {
-      tcp = [ 4240 ]; # health checks between agents
+      tcp = [
+        4240 # health checks between agents
+        4244 # Hubble's relay asks every agent
+      ];
       udp = [ 8472 ] ++ only encrypted [ 51871 ];
     };
     flannel = {
@@ -39,8 +45,8 @@ in
   };
   nodes = {
     # 5001: k3s' embedded registry mirror, where it is chosen
-    tcp = only node ([ 10250 ] ++ only embeddedRegistry [ 5001 ] ++ cniPorts.${cni}.tcp);
-    udp = only node cniPorts.${cni}.udp;
+    tcp = only node ([ 10250 ] ++ only embeddedRegistry [ 5001 ] ++ cniPorts.${cni}.tcp) ++ speakers;
+    udp = only node cniPorts.${cni}.udp ++ speakers;
   };
   servers = {
     tcp = only server [

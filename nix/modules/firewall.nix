@@ -35,7 +35,7 @@ in
 
     keystone.firewall.ports = import ../lib/ports.nix {
       inherit (host) role;
-      inherit (network) cni encryption;
+      inherit (network) cni encryption loadBalancer;
       sshPort = host.ssh.port;
       inherit (derived) meshPort;
       edgePorts = edge.ports;

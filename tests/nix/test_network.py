@@ -17,7 +17,8 @@ from tests.nix.evaluator import NIX, Flake
 from twin.charts.bootstrap import manifests
 
 PORTS = """import {file} {{
-  role = "{role}"; cni = "{cni}"; encryption = "{encryption}"; sshPort = 22; meshPort = 443; edgePorts = [ 80 443 ];
+  role = "{role}"; cni = "{cni}"; encryption = "{encryption}"; loadBalancer = "{balancer}";
+  sshPort = 22; meshPort = 443; edgePorts = [ 80 443 ];
 }}"""
 
 # role: anyone tcp, anyone udp, nodes tcp, servers tcp; the plugin's ports come on top between nodes
@@ -28,8 +29,8 @@ ROLES = {
     "edge": ([22, 80, 443], [41641], [], []),
 }
 PLUGINS = {
-    ("cilium", "wireguard"): ([4240], [8472, 51871]),
-    ("cilium", "none"): ([4240], [8472]),
+    ("cilium", "wireguard"): ([4240, 4244], [8472, 51871]),
+    ("cilium", "none"): ([4240, 4244], [8472]),
     ("flannel", "wireguard"): ([], [51820]),
     ("flannel", "none"): ([], [8472]),
     ("calico", "wireguard"): ([], [4789, 51820]),
@@ -40,7 +41,7 @@ PLUGINS = {
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize(("cni", "encryption"), PLUGINS)
 def test_open_ports_follow_from_role_and_choices(nix: Callable[[str], Any], role: str, cni: str, encryption: str):
-    found = nix(PORTS.format(file=NIX / "lib/ports.nix", role=role, cni=cni, encryption=encryption))
+    found = nix(PORTS.format(file=NIX / "lib/ports.nix", role=role, cni=cni, encryption=encryption, balancer="cilium"))
     anyone_tcp, anyone_udp, nodes_tcp, servers_tcp = ROLES[role]
     plugin_tcp, plugin_udp = PLUGINS[cni, encryption] if role != "edge" else ([], [])
     assert {key: {p: sorted(v) for p, v in value.items()} for key, value in found.items()} == {
@@ -48,6 +49,18 @@ def test_open_ports_follow_from_role_and_choices(nix: Callable[[str], Any], role
         "nodes": {"tcp": sorted([*nodes_tcp, *plugin_tcp]), "udp": plugin_udp},
         "servers": {"tcp": servers_tcp, "udp": []},
     }
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_speakers_of_metallb_hear_one_another(nix: Callable[[str], Any], role: str):
+    plain, balanced = (
+        nix(PORTS.format(file=NIX / "lib/ports.nix", role=role, cni="calico", encryption="none", balancer=balancer))
+        for balancer in ("cilium", "metallb")
+    )
+    for protocol in ("tcp", "udp"):
+        more = set(balanced["nodes"].pop(protocol)) - set(plain["nodes"].pop(protocol))
+        assert more == ({7946} if role != "edge" else set())
+    assert balanced == plain
 
 
 @pytest.mark.parametrize(("cni", "encryption"), PLUGINS)
@@ -72,9 +85,9 @@ def input_rules(flake: Flake, host: str) -> list[str]:
             [
                 "tcp dport { 2222, 6443, 8443 } accept",
                 "udp dport { 3478, 41641 } accept",
-                "ip saddr { 10.42.0.0/16, 127.79.0.0/24 } tcp dport { 4240, 10250 } accept",
+                "ip saddr { 10.42.0.0/16, 127.79.0.0/24 } tcp dport { 4240, 4244, 10250 } accept",
                 "ip saddr { 10.42.0.0/16, 127.79.0.0/24 } udp dport { 8472, 51871 } accept",
-                'iifname "tailscale0" tcp dport { 4240, 10250 } accept',
+                'iifname "tailscale0" tcp dport { 4240, 4244, 10250 } accept',
                 'iifname "tailscale0" udp dport { 8472, 51871 } accept',
             ],
         ),
@@ -83,9 +96,9 @@ def input_rules(flake: Flake, host: str) -> list[str]:
             [
                 "tcp dport { 22, 6443 } accept",
                 "udp dport { 41641 } accept",
-                "ip saddr { 10.42.0.0/16, 192.168.10.0/24 } tcp dport { 4240, 10250 } accept",
+                "ip saddr { 10.42.0.0/16, 192.168.10.0/24 } tcp dport { 4240, 4244, 10250 } accept",
                 "ip saddr { 10.42.0.0/16, 192.168.10.0/24 } udp dport { 8472, 51871 } accept",
-                'iifname "tailscale0" tcp dport { 4240, 10250 } accept',
+                'iifname "tailscale0" tcp dport { 4240, 4244, 10250 } accept',
                 'iifname "tailscale0" udp dport { 8472, 51871 } accept',
                 "ip saddr { 192.168.10.10, 192.168.10.12 } tcp dport { 2379, 2380 } accept",
             ],
@@ -95,9 +108,9 @@ def input_rules(flake: Flake, host: str) -> list[str]:
             [
                 "tcp dport { 22 } accept",
                 "udp dport { 41641 } accept",
-                "ip saddr { 10.42.0.0/16 } tcp dport { 4240, 10250 } accept",
+                "ip saddr { 10.42.0.0/16 } tcp dport { 4240, 4244, 10250 } accept",
                 "ip saddr { 10.42.0.0/16 } udp dport { 8472, 51871 } accept",
-                'iifname "tailscale0" tcp dport { 4240, 10250 } accept',
+                'iifname "tailscale0" tcp dport { 4240, 4244, 10250 } accept',
                 'iifname "tailscale0" udp dport { 8472, 51871 } accept',
             ],
         ),

@@ -129,8 +129,8 @@ def test_the_group_admins_is_always_there() -> None:
 @pytest.mark.parametrize(
     ("cni", "encryption", "ports"),
     [
-        ("cilium", "wireguard", ("tcp:4240", "udp:8472", "udp:51871")),
-        ("cilium", "none", ("tcp:4240", "udp:8472")),
+        ("cilium", "wireguard", ("tcp:4240", "tcp:4244", "udp:8472", "udp:51871")),
+        ("cilium", "none", ("tcp:4240", "tcp:4244", "udp:8472")),
         ("flannel", "wireguard", ("udp:51820",)),
         ("flannel", "none", ("udp:8472",)),
         ("calico", "wireguard", ("udp:4789", "udp:51820")),
