@@ -8,13 +8,8 @@ from keystone.iam import Statement
 from keystone.settings import Settings
 
 
-def _arn(settings: Settings, service: str, rest: str) -> str:
-    aws = names.chosen(settings)
-    return f"arn:{aws.partition}:{service}:{aws.region}:{aws.account_id}:{rest}"
-
-
 def _groups(settings: Settings) -> str:
-    return _arn(settings, "autoscaling", f"autoScalingGroup:*:autoScalingGroupName/{settings.cluster.name}-*")
+    return names.arn(settings, "autoscaling", f"autoScalingGroup:*:autoScalingGroupName/{settings.cluster.name}-*")
 
 
 def autoscaler(settings: Settings) -> list[Statement]:
@@ -117,8 +112,8 @@ def karpenter(settings: Settings, queue_arn: Any, key_arn: Any) -> list[Statemen
     }
     ec2 = f"arn:{aws.partition}:ec2:{aws.region}"
     kinds = ("fleet", "instance", "volume", "network-interface", "launch-template", "spot-instances-request")
-    role = f"arn:{aws.partition}:iam::{aws.account_id}:role{iam.path(cluster)}{cluster}-pool-*"
-    profiles = f"arn:{aws.partition}:iam::{aws.account_id}:instance-profile/*"
+    role = names.iam_arn(settings, f"role{iam.path(cluster)}{cluster}-pool-*")
+    profiles = names.iam_arn(settings, "instance-profile/*")
     return [
         Statement(
             sid="From",

@@ -71,7 +71,6 @@ def statements(settings: Settings) -> list[Statement]:
     """The policy of who runs the program."""
     aws, cluster = names.chosen(settings), settings.cluster.name
     part, account, region = aws.partition, aws.account_id, aws.region
-    here = f"{region}:{account}"
     path, root = iam.path(cluster), f"arn:{part}:iam::{account}"
     in_regions = {"StringEquals": {"aws:RequestedRegion": sorted({region, names.CERTIFICATE_REGION})}}
     ours = {"StringEquals": {"aws:ResourceTag/keystone-cluster": cluster}}
@@ -198,14 +197,14 @@ def statements(settings: Settings) -> list[Statement]:
                 "kms:UpdateAlias",
                 "kms:UpdateKeyDescription",
             ),
-            resources=(f"arn:{part}:kms:{here}:key/*",),
+            resources=(names.arn(settings, "kms", "key/*"),),
             conditions=ours,
             reason="the cluster's own keys: manage them, and write parameters and objects with them",
         ),
         Statement(
             sid="KeyNames",
             actions=("kms:CreateAlias", "kms:DeleteAlias", "kms:UpdateAlias"),
-            resources=tuple(f"arn:{part}:kms:{here}:{names.key_alias(settings)}{rest}" for rest in ("", "-*")),
+            resources=tuple(names.arn(settings, "kms", f"{names.key_alias(settings)}{rest}") for rest in ("", "-*")),
             reason="an alias needs the right at both its ends, and an alias has no tags",
         ),
         Statement(
@@ -309,8 +308,6 @@ def _leftovers(settings: Settings) -> list[Statement]:
 
 def _pools(settings: Settings) -> list[Statement]:
     aws, cluster = names.chosen(settings), settings.cluster.name
-    here = f"{aws.region}:{aws.account_id}"
-    named = f"arn:{aws.partition}:{{service}}:{here}:{{rest}}"
     return [
         Statement(
             sid="Network",
@@ -339,9 +336,7 @@ def _pools(settings: Settings) -> list[Statement]:
         Statement(
             sid="Groups",
             actions=("autoscaling:*",),
-            resources=(
-                named.format(service="autoscaling", rest=f"autoScalingGroup:*:autoScalingGroupName/{cluster}-*"),
-            ),
+            resources=(names.arn(settings, "autoscaling", f"autoScalingGroup:*:autoScalingGroupName/{cluster}-*"),),
             reason="the groups of the pools, by name",
         ),
         rights.makes_linked_roles(
@@ -366,7 +361,7 @@ def _pools(settings: Settings) -> list[Statement]:
                 "sqs:TagQueue",
                 "sqs:UntagQueue",
             ),
-            resources=(named.format(service="sqs", rest=f"keystone-{cluster}-*"),),
+            resources=(names.arn(settings, "sqs", f"keystone-{cluster}-*"),),
             reason="the queue with the news of leaving machines",
         ),
         Statement(
@@ -380,7 +375,7 @@ def _pools(settings: Settings) -> list[Statement]:
                 "events:RemoveTargets",
                 "events:TagResource",
             ),
-            resources=(named.format(service="events", rest=f"rule/keystone-{cluster}-*"),),
+            resources=(names.arn(settings, "events", f"rule/keystone-{cluster}-*"),),
             reason="what EventBridge puts into that queue",
         ),
     ]

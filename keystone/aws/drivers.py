@@ -15,16 +15,11 @@ ROLES: Mapping[str, str] = {EBS: "ebs-csi", EFS: "efs-csi"}
 NAMESPACE = "kube-system"
 
 
-def _arn(settings: Settings, service: str, rest: str) -> str:
-    aws = names.chosen(settings)
-    return f"arn:{aws.partition}:{service}:{aws.region}:{aws.account_id}:{rest}"
-
-
 def ebs(settings: Settings, key_arn: Any) -> list[Statement]:
     """https://github.com/kubernetes-sigs/aws-ebs-csi-driver, docs/example-iam-policy.json: narrowed to our tag."""
     cluster = settings.cluster.name
     places = [f"arn:{names.chosen(settings).partition}:ec2:{names.chosen(settings).region}::snapshot/*"]
-    made = [_arn(settings, "ec2", "volume/*"), *places]
+    made = [names.arn(settings, "ec2", "volume/*"), *places]
     own = {"StringEquals": {f"aws:ResourceTag/{CLUSTER_TAG}": cluster}}
     return [
         Statement(
@@ -65,7 +60,7 @@ def ebs(settings: Settings, key_arn: Any) -> list[Statement]:
         Statement(
             sid="Machines",
             actions=["ec2:AttachVolume", "ec2:DetachVolume"],
-            resources=[_arn(settings, "ec2", "instance/*")],
+            resources=[names.arn(settings, "ec2", "instance/*")],
             conditions={"StringLike": {"aws:ResourceTag/keystone-parameters": f"{names.prefix(settings)}/pools/*"}},
             reason="volumes are attached to machines of the cluster's pools",
         ),
@@ -101,8 +96,8 @@ def ebs(settings: Settings, key_arn: Any) -> list[Statement]:
 
 def efs(settings: Settings, file_system: str) -> list[Statement]:
     """https://github.com/kubernetes-sigs/aws-efs-csi-driver, docs/iam-policy-example.json: of one file system."""
-    place = _arn(settings, "elasticfilesystem", f"file-system/{file_system}")
-    points = _arn(settings, "elasticfilesystem", "access-point/*")
+    place = names.arn(settings, "elasticfilesystem", f"file-system/{file_system}")
+    points = names.arn(settings, "elasticfilesystem", "access-point/*")
     return [
         Statement(
             sid="Look",

@@ -46,9 +46,7 @@ def pattern(settings: Settings, event: str) -> str:
 
 def queue_policy(settings: Settings, handler: str, queue_arn: Any) -> list[Statement]:
     """EventBridge may send, for these rules alone; nobody speaks to the queue without TLS."""
-    aws = names.chosen(settings)
-    here = f"arn:{aws.partition}:events:{aws.region}:{aws.account_id}:rule"
-    rules = [f"{here}/{rule_name(settings, event, handler)}" for event in PATTERNS]
+    rules = [names.arn(settings, "events", f"rule/{rule_name(settings, event, handler)}") for event in PATTERNS]
     return [
         Statement(
             sid="Events",

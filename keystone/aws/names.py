@@ -39,10 +39,21 @@ def pool_prefix(settings: Settings, pool: str) -> str:
     return f"{prefix(settings)}/pools/{pool}"
 
 
+def arn(settings: Settings, service: str, rest: str) -> str:
+    """The ARN of something in our account and region."""
+    aws = chosen(settings)
+    return f"arn:{aws.partition}:{service}:{aws.region}:{aws.account_id}:{rest}"
+
+
+def iam_arn(settings: Settings, rest: str) -> str:
+    """The ARN of something of IAM in our account: IAM has no regions."""
+    aws = chosen(settings)
+    return f"arn:{aws.partition}:iam::{aws.account_id}:{rest}"
+
+
 def parameter_arn(settings: Settings, name: str) -> str:
     """The ARN of a parameter, or of all below a prefix that ends in `/*`."""
-    aws = chosen(settings)
-    return f"arn:{aws.partition}:ssm:{aws.region}:{aws.account_id}:parameter{name}"
+    return arn(settings, "ssm", f"parameter{name}")
 
 
 def role_arn(settings: Settings, what: str) -> str:
@@ -53,15 +64,14 @@ def role_arn(settings: Settings, what: str) -> str:
 
 def boundary_arn(settings: Settings) -> str:
     """The ARN of the policy that bounds all our roles."""
-    aws = chosen(settings)
-    made = f"arn:{aws.partition}:iam::{aws.account_id}:policy{iam.path(settings.cluster.name)}boundary"
-    return aws.permissions_boundary or made
+    return chosen(settings).permissions_boundary or iam_arn(
+        settings, f"policy{iam.path(settings.cluster.name)}boundary"
+    )
 
 
 def provider_arn(settings: Settings) -> str:
     """The ARN of the provider by which AWS trusts the cluster."""
-    aws = chosen(settings)
-    return f"arn:{aws.partition}:iam::{aws.account_id}:oidc-provider/{issuer_host(settings)}"
+    return iam_arn(settings, f"oidc-provider/{issuer_host(settings)}")
 
 
 def bucket_arn(settings: Settings, what: str) -> str:

@@ -47,14 +47,8 @@ def prefix(settings: Settings) -> str:
     return f"{settings.cluster.name}-managed-"
 
 
-def _arn(settings: Settings, service: str, rest: str) -> str:
-    aws = names.chosen(settings)
-    return f"arn:{aws.partition}:{service}:{aws.region}:{aws.account_id}:{rest}"
-
-
 def _roles(settings: Settings) -> str:
-    aws = names.chosen(settings)
-    return f"arn:{aws.partition}:iam::{aws.account_id}:role{iam.path(settings.cluster.name)}*"
+    return names.iam_arn(settings, f"role{iam.path(settings.cluster.name)}*")
 
 
 def _s3(settings: Settings) -> list[Statement]:
@@ -98,15 +92,15 @@ def _rds(settings: Settings) -> list[Statement]:
                 "rds:ListTagsForResource",
                 "rds:RemoveTagsFromResource",
             ],
-            resources=[_arn(settings, "rds", f"{kind}:{prefix(settings)}*") for kind in kinds],
+            resources=[names.arn(settings, "rds", f"{kind}:{prefix(settings)}*") for kind in kinds],
             reason="it makes databases of the cluster's name; who ends one does so at AWS",
         ),
         Statement(
             sid="Defaults",
             actions=[f"rds:{verb}DB{kind}" for verb in ("Create", "Modify") for kind in ("Cluster", "Instance")],
             resources=[
-                *(_arn(settings, "rds", f"{kind}:default*") for kind in ("cluster-pg", "og", "pg")),
-                _arn(settings, "rds", "subgrp:default"),
+                *(names.arn(settings, "rds", f"{kind}:default*") for kind in ("cluster-pg", "og", "pg")),
+                names.arn(settings, "rds", "subgrp:default"),
             ],
             reason="a database that names no options, parameters or subnets has those that AWS made",
         ),
@@ -137,7 +131,7 @@ def _eks(settings: Settings) -> list[Statement]:
                 "eks:UpdateNodegroupConfig",
                 "eks:UpdateNodegroupVersion",
             ],
-            resources=[_arn(settings, "eks", f"{kind}/{own}") for kind in ("addon", "cluster", "nodegroup")],
+            resources=[names.arn(settings, "eks", f"{kind}/{own}") for kind in ("addon", "cluster", "nodegroup")],
             reason="it makes clusters and node groups of the cluster's name",
         ),
         Statement(
@@ -168,10 +162,8 @@ def _eks(settings: Settings) -> list[Statement]:
 
 
 def _iam(settings: Settings) -> list[Statement]:
-    aws, path = names.chosen(settings), f"{iam.path(settings.cluster.name)}operators/"
-    own = [
-        f"arn:{aws.partition}:iam::{aws.account_id}:{kind}{path}*" for kind in ("instance-profile", "policy", "role")
-    ]
+    path = f"{iam.path(settings.cluster.name)}operators/"
+    own = [names.iam_arn(settings, f"{kind}{path}*") for kind in ("instance-profile", "policy", "role")]
     bounded = {"StringEquals": {"iam:PermissionsBoundary": names.boundary_arn(settings)}}
     return [
         Statement(
@@ -224,14 +216,14 @@ def _ec2(settings: Settings) -> list[Statement]:
             sid="MakeInside",
             actions=[f"ec2:Create{kind}" for kind in _INSIDE],
             # Tags that are asked for are those of what is made: where it is made is asked about by itself.
-            resources=[_arn(settings, "ec2", f"{kind}/*") for kind in ("elastic-ip", "subnet", "vpc")],
+            resources=[names.arn(settings, "ec2", f"{kind}/*") for kind in ("elastic-ip", "subnet", "vpc")],
             conditions={"StringEquals": {f"aws:ResourceTag/{TAG}": cluster}},
             reason="what it makes lies in networks with its tag",
         ),
         Statement(
             sid="Tag",
             actions=["ec2:CreateTags"],
-            resources=[_arn(settings, "ec2", "*/*")],
+            resources=[names.arn(settings, "ec2", "*/*")],
             conditions={"StringLike": {"ec2:CreateAction": "Create*"}},
             reason="tags come with the making and not later, so that nothing of others becomes its own",
         ),

@@ -14,8 +14,7 @@ SESSION_SECONDS: Mapping[str, int] = {"preview": 3600, "up": 3 * 3600}
 
 def provider_arn(settings: Settings) -> str:
     """The ARN of GitHub's provider in the account, whoever made it."""
-    aws = names.chosen(settings)
-    return f"arn:{aws.partition}:iam::{aws.account_id}:oidc-provider/{GITHUB}"
+    return names.iam_arn(settings, f"oidc-provider/{GITHUB}")
 
 
 def kinds(ci: Ci) -> list[str]:
