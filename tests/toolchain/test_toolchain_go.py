@@ -82,6 +82,18 @@ def test_versions_py_and_go_mod_say_the_same(tool: Tool) -> None:
     assert (cache.MODULES / tool.module / "go.sum").stat().st_size > 0
 
 
+def test_every_go_module_of_versions_py_is_required_at_its_version() -> None:
+    line = re.compile(r'= "(\S+)"  # renovate: datasource=go depName=(\S+)$', re.MULTILINE)
+    wrong = {
+        name: (f"v{version}", golang.required(name)[1])
+        for version, name in line.findall((PROJECT / "versions.py").read_text())
+        if golang.required(name)[1] != f"v{version}"
+    }
+
+    # The language host's own version is that of a module that it requires through others: the test above holds it.
+    assert set(wrong) == {"github.com/pulumi/pulumi/sdk/v3"}
+
+
 def test_the_sdks_of_the_requirements_are_those_of_versions_py() -> None:
     text = (PROJECT / "requirements.txt").read_text()
 
