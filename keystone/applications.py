@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from keystone.hosts.context import Context
+from keystone.urns import kind_of, name_of
 
 KIND = "kubernetes:argoproj.io/v1alpha1:Application"
 LIMIT_SECONDS = 20.0
@@ -16,8 +17,8 @@ _PREFIX, _SUFFIX = "chart-", "-release"
 
 def among(urns: Iterable[str]) -> dict[str, str]:
     """The names of the applications among resources, by URN."""
-    found = (urn for urn in urns if urn.rpartition("::")[0].endswith(KIND))
-    return {urn: urn.rpartition("::")[2].removeprefix(_PREFIX).removesuffix(_SUFFIX) for urn in found}
+    found = (urn for urn in urns if kind_of(urn) == KIND)
+    return {urn: name_of(urn).removeprefix(_PREFIX).removesuffix(_SUFFIX) for urn in found}
 
 
 async def last_words(context: Context, urns: Iterable[str]) -> dict[str, str]:

@@ -13,6 +13,7 @@ import httpx
 
 from keystone.engine import at_aws
 from keystone.errors import KeystoneError
+from keystone.urns import name_of
 
 REPEATED = ("command:", "kubernetes:", "keystone:", "pulumi:")
 """Creating one of these a second time adopts what is there: our commands look first, Kubernetes objects are applied by
@@ -90,7 +91,7 @@ class Pending:
 
     @property
     def name(self) -> str:
-        return self.urn.rsplit("::", 1)[-1]
+        return name_of(self.urn)
 
 
 def repeatable(kind: str) -> bool:

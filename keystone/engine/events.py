@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TextIO
 
 from keystone.engine import refusals
+from keystone.urns import kind_of, name_of
 
 DONE = {
     "create": "created",
@@ -37,11 +38,6 @@ NOTE = "note: "
 PROTECTED = ("\nbecause it is protected", "\nas it is currently marked for protection")
 
 
-def name_of(urn: str) -> str:
-    """The name at the end of a URN."""
-    return urn.rsplit("::", 1)[-1]
-
-
 def _cured(urn: str, text: str) -> str:
     """An error as it is told. The engine's advice on a protected resource is to change the program."""
     if not any(words in text for words in PROTECTED):
@@ -50,14 +46,9 @@ def _cured(urn: str, text: str) -> str:
     return f"it is protected. If it may go: `pulumi state unprotect '{urn}' --stack {stack}`, then try again."
 
 
-def kind_of(urn: str) -> str:
-    """The type of its resource, without those of its parents."""
-    return urn.split("::")[2].rsplit("$", 1)[-1]
-
-
 def _log_command(urn: str) -> str:
     """Where more is to be read about a release that failed; empty for everything else."""
-    kind = urn.rpartition("::")[0].rpartition(":")[2]
+    kind = kind_of(urn).rpartition(":")[2]
     release = name_of(urn).removeprefix("chart-").removesuffix("-release")
     where = {"HelmRelease": "flux-system", "Application": "argocd"}.get(kind)
     return f"kubectl -n {where} describe {kind.lower()} {release}" if where else ""

@@ -8,6 +8,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from keystone.urns import name_of, provider_of
+
 WORD = re.compile(r"[\w.]+(?=: )")
 NUMBER = re.compile(r'"code": ?(\d+)')
 CREDENTIALS = {
@@ -91,13 +93,13 @@ def takeover(resource: Mapping[str, Any], identity: str | None) -> list[str]:
 
     Without its parent and its provider, the next update would take the object for another resource and delete it.
     """
-    words = [f"'{resource['type']}'", f"'{_name(resource['urn'])}'", f"'{identity or 'ITS-ID'}'"]
+    words = [f"'{resource['type']}'", f"'{name_of(resource['urn'])}'", f"'{identity or 'ITS-ID'}'"]
     parent, provider = resource.get("parent") or "", resource.get("provider") or ""
     if parent and "::pulumi:pulumi:Stack::" not in parent:
-        words.append(f"--parent '{_name(parent)}={parent}'")
+        words.append(f"--parent '{name_of(parent)}={parent}'")
     if provider:
-        urn = provider.rpartition("::")[0]
-        words.append(f"--provider '{_name(urn)}={urn}'")
+        urn = provider_of(provider)
+        words.append(f"--provider '{name_of(urn)}={urn}'")
     return [
         "cure: something that this stack did not make has the name. Remove it, or let the stack take it over:",
         f"  pulumi import {' '.join(words)}",
@@ -106,7 +108,3 @@ def takeover(resource: Mapping[str, Any], identity: str | None) -> list[str]:
 
 def _cloud(kind: str) -> str:
     return kind.removeprefix("pulumi:providers:").partition(":")[0]
-
-
-def _name(urn: str) -> str:
-    return urn.rsplit("::", 1)[-1]

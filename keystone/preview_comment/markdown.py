@@ -7,6 +7,7 @@ from keystone.preview_comment.costs import costs
 from keystone.preview_comment.machines import UNDETERMINED, Fate, Judge, fates
 from keystone.preview_comment.mask import mask
 from keystone.preview_comment.plan import PROVIDER, STACK_TYPE, Plan, Step
+from keystone.urns import kind_of, name_of
 
 # GitHub refuses a longer body ("body is too long (maximum is 65536 characters)"); it counts characters.
 LIMIT = 65_536
@@ -114,7 +115,7 @@ def _errors(plan: Plan, rows: int) -> list[str]:
     lines = [f"### Errors ({len(plan.errors)})"]
     for one in plan.errors[:rows]:
         if one.urn:
-            lines += ["", f"{code(_name(one.urn))} {code(_type(one.urn))}"]
+            lines += ["", f"{code(name_of(one.urn))} {code(kind_of(one.urn))}"]
         lines += ["", *_fence(one.text)]
     return lines + _more(len(plan.errors), rows)
 
@@ -163,7 +164,7 @@ def _policies(plan: Plan, rows: int) -> list[str]:
     lines.append(f"{packs or 'Policies'}: {refused} refused, {len(plan.violations) - refused} to look at.")
     for one in plan.violations[:rows]:
         word = "**refused**" if one.mandatory else "look at"
-        where = code(_name(one.urn))
+        where = code(name_of(one.urn))
         lines.append(
             f"- {word} {code(one.policy)}{f' on {where}' if where else ''}: {code(mask(one.text[:LONGEST]), TEXT)}"
         )
@@ -211,7 +212,7 @@ def _folded(steps: Sequence[Step], word: str, rows: int, *, changed: bool) -> li
 def _warnings(plan: Plan, rows: int) -> list[str]:
     def row(number: int) -> str:
         one = plan.warnings[number]
-        return f"- {code(_name(one.urn))} {code(mask(one.text[:LONGEST]), TEXT)}"
+        return f"- {code(name_of(one.urn))} {code(mask(one.text[:LONGEST]), TEXT)}"
 
     if not plan.warnings:
         return []
@@ -236,15 +237,6 @@ def _plural(count: int, word: str) -> str:
     return word if count == 1 else f"{word}s"
 
 
-def _name(urn: str) -> str:
-    return urn.rsplit("::", 1)[-1]
-
-
-def _type(urn: str) -> str:
-    parts = urn.split("::")
-    return parts[2].rsplit("$", 1)[-1] if len(parts) > 3 else ""
-
-
 def _groups(plan: Plan) -> dict[str, str]:
     """URN -> the component right below the stack that it belongs to, itself included."""
     parents = {step.urn: step.parent for step in plan.steps}
@@ -254,7 +246,7 @@ def _groups(plan: Plan) -> dict[str, str]:
         # A parent that the plan does not hold ends the way; 100 is deeper than any program, and ends a circle.
         for _ in range(100):
             above = parents.get(top, "")
-            if not above or _type(above) == STACK_TYPE:
+            if not above or kind_of(above) == STACK_TYPE:
                 break
             top = above
         found[step.urn] = _label(top, component=top != step.urn or _is_component(step))
@@ -266,6 +258,6 @@ def _is_component(step: Step) -> bool:
 
 
 def _label(urn: str, *, component: bool) -> str:
-    if _type(urn).startswith(PROVIDER):
+    if kind_of(urn).startswith(PROVIDER):
         return "providers"
-    return f"{_type(urn).rsplit(':', 1)[-1]} {_name(urn)}" if component else "the program itself"
+    return f"{kind_of(urn).rsplit(':', 1)[-1]} {name_of(urn)}" if component else "the program itself"

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from keystone.errors import KeystoneError
+from keystone.urns import kind_of, name_of
 
 STACK_TYPE = "pulumi:pulumi:Stack"
 PROVIDER = "pulumi:providers:"
@@ -47,12 +48,12 @@ class Step:
     @property
     def name(self) -> str:
         """The name at the end of the URN."""
-        return self.urn.rsplit("::", 1)[-1]
+        return name_of(self.urn)
 
     @property
     def type(self) -> str:
         """The type token, without those of its parents."""
-        return self.urn.split("::")[2].rsplit("$", 1)[-1]
+        return kind_of(self.urn)
 
 
 @dataclass(frozen=True, kw_only=True)

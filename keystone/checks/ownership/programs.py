@@ -10,6 +10,7 @@ import yaml
 from keystone.checks.ownership.gitops import Owner, claim
 from keystone.checks.ownership.manifests import Manifest, objects
 from keystone.checks.ownership.objects import Claim, Scopes, metadata_of, release_key
+from keystone.urns import name_of, provider_of
 
 _PULUMI_RELEASE = "kubernetes:helm.sh/v3:Release"
 _GROUPS = {
@@ -69,9 +70,9 @@ def pulumi(resources: list[Mapping[str, Any]], place: str, scopes: Scopes) -> It
         if not kind.startswith("kubernetes:") or resource.get("delete") or resource.get("external"):
             continue
         inputs = resource.get("inputs") or {}
-        name = str(resource.get("urn", "")).rpartition("::")[2]
+        name = name_of(str(resource.get("urn", "")))
         where = f"{place}: {name}"
-        cluster, server_side = providers.get(str(resource.get("provider", "")).rpartition("::")[0], ("", True))
+        cluster, server_side = providers.get(provider_of(str(resource.get("provider", ""))), ("", True))
         if kind == _PULUMI_RELEASE:
             outputs = {**inputs, **(resource.get("outputs") or {})}
             key = release_key(str(outputs.get("namespace") or "default"), str(outputs.get("name") or name), cluster)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from keystone.errors import KeystoneError
+from keystone.urns import name_of
 
 GIT_SECONDS = 30
 PIECE = 16 * 1024 * 1024
@@ -132,5 +133,5 @@ def resources(state: bytes) -> Iterator[tuple[str, str]]:
     except (ValueError, AttributeError):
         return
     for resource in listed:
-        name = str(resource.get("urn", "")).rpartition("::")[2] or "a resource"
+        name = name_of(str(resource.get("urn", ""))) or "a resource"
         yield from ((f"{name} {path}", text) for path, text in leaves(resource))
