@@ -1,5 +1,6 @@
 """A rule: a function with a name, types, a limit and a cure. The decorators below make one of a generator function."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,7 @@ from judging.resource import Resource
 ABSENT = "<absent>"
 """In `guards`: the property left out."""
 DOCUMENTATION = "docs/reference/policies.md"
+_USER = re.compile(r"://[^/\s@]*@")
 LOW, MEDIUM, HIGH, CRITICAL = Severity.LOW, Severity.MEDIUM, Severity.HIGH, Severity.CRITICAL
 
 
@@ -46,8 +48,9 @@ class Rule:
     check_stack: Callable[[list[Resource]], Findings] | None = None
 
     def message(self, name: str, finding: Finding) -> str:
-        """Resource, value, limit and cure in one line."""
-        return f"{name}: {finding.place} is {finding.value}; {finding.limit}. {self.cure}."
+        """Resource, value, limit and cure in one line; a URL without its user and password."""
+        value = _USER.sub("://", finding.value)
+        return f"{name}: {finding.place} is {value}; {finding.limit}. {self.cure}."
 
     def policy(self) -> Policy:
         """The rule as the SDK has it. Its own judging replaces the SDK's, which reads each resource once per rule."""

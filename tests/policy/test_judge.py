@@ -67,6 +67,21 @@ def test_a_rule_that_fails_refuses_and_shows_no_value() -> None:
     assert "hunter2" not in text
 
 
+def test_a_message_shows_a_url_without_its_user_and_password() -> None:
+    source = court.catalogue()["helm-repository"].changed({"spec.url": "http://reader:hunter2x9@charts.example.org"})
+    [(rule, said)] = court.judge([source]).violations
+    assert rule == "source-over-tls"
+    assert "spec.url is http://charts.example.org;" in said
+
+
+def test_an_unknown_variable_hides_no_credential_beside_it() -> None:
+    variables = [{"name": "LATER", "value": court.UNKNOWN}, {"name": "DB_PASSWORD", "value": "hunter2x9"}]
+    case = court.catalogue()["deployment"].changed({"spec.template.spec.containers.0.env": variables})
+    verdict = court.judge([case], preview=True)
+    assert verdict.broken == {"environment-no-credentials"}
+    assert [rule for rule, _ in verdict.notes] == ["environment-no-credentials"]
+
+
 def test_a_document_that_is_no_json_is_refused() -> None:
     case = court.catalogue()["role"].changed({"assumeRolePolicy": "{"})
     assert court.judge([case]).broken == {"trust-pinned", "trust-no-wildcard"}
