@@ -84,6 +84,13 @@ def test_replaced_and_deleted_come_before_everything_else() -> None:
     assert [row.split("**")[1] for row in rows] == ["replaced", *["deleted"] * 5]
 
 
+def test_a_disk_that_is_erased_is_told_above_hundreds_of_lost_resources() -> None:
+    line = comment(plans.thousand()).splitlines()[7]
+
+    assert line.startswith("**Machines whose disk is erased (20)**: `host000`, `host005`, ")
+    assert line.endswith("`host046` and 10 more.")
+
+
 def test_a_refused_preview_says_so_first_and_names_rule_resource_and_cure() -> None:
     text = comment((plans.FOLDER / "refused-by-policy.stream.jsonl").read_text())
 

@@ -17,6 +17,8 @@ _ROOM = 500  # for what a caller puts around it
 ROWS = ((1000, 1000), (1000, 200), (1000, 50), (400, 20), (200, 10), (100, 10), (50, 5), (25, 5), (10, 5), (2, 2))
 CELL, TEXT = 140, 900  # characters
 LONGEST = 20_000  # of a message, characters that are looked at
+HEAD_NAMES = 10
+LOST = {"reinstalled": "Machines whose disk is erased", "removed": "Machines that leave"}
 WORDS = {"replace": "replaced", "delete": "deleted", "update": "updated", "create": "created", "same": "unchanged"}
 DRIFT_WORDS = {**WORDS, "update": "changed elsewhere", "delete": "gone"}
 
@@ -74,7 +76,7 @@ def _page(
     plan: Plan, subject: Subject, machines: Sequence[Fate], groups: Mapping[str, str], first: int, rest: int
 ) -> str:
     sections = [
-        _head(plan, subject),
+        _head(plan, subject, machines),
         _errors(plan, first),
         _lost(plan, subject, groups, first),
         [] if subject.drift else _machines(machines, first),
@@ -89,7 +91,7 @@ def _page(
     return "\n\n".join("\n".join(lines) for lines in sections if lines) + "\n"
 
 
-def _head(plan: Plan, subject: Subject) -> list[str]:
+def _head(plan: Plan, subject: Subject, machines: Sequence[Fate]) -> list[str]:
     counts = plan.counts
     parts = [f"{count} {subject.words[kind]}" for kind, count in counts.items() if count and kind != "same"]
     for number, kind in enumerate(("replace", "delete")):
@@ -106,7 +108,21 @@ def _head(plan: Plan, subject: Subject) -> list[str]:
     elif plan.failed:
         lines += [f"**The {'refresh' if subject.drift else 'preview'} failed**; what follows is a part.", ""]
     lines.append(f"{', '.join([*parts, same])}." if parts else f"No changes; {same}.")
+    # A disk that is erased must not stand below hundreds of replaced resources.
+    if not subject.drift and (lost := [_lost_machines(machines, what) for what in LOST if _of(machines, what)]):
+        lines += ["", " ".join(lost)]
     return lines
+
+
+def _of(machines: Sequence[Fate], what: str) -> list[Fate]:
+    return [fate for fate in machines if fate.what == what]
+
+
+def _lost_machines(machines: Sequence[Fate], what: str) -> str:
+    found = _of(machines, what)
+    names = ", ".join(code(fate.host) for fate in found[:HEAD_NAMES])
+    more = f" and {len(found) - HEAD_NAMES} more" if len(found) > HEAD_NAMES else ""
+    return f"**{LOST[what]} ({len(found)})**: {names}{more}."
 
 
 def _errors(plan: Plan, rows: int) -> list[str]:
