@@ -104,11 +104,11 @@ class AwsControllers(pulumi.ComponentResource):
         queue = self._events("drain")
         rights = controllers.termination_handler(self._args.settings, queue.arn, self._args.key_arn)
         role = self._role(charts.TERMINATION, rights)
-        return self._install(charts.TERMINATION, charts.termination_values(role, queue.url))
+        return self._install(charts.TERMINATION, charts.termination_values(self._args.settings, role, queue.url))
 
     def _autoscaler(self) -> None:
         role = self._role(charts.AUTOSCALER, controllers.autoscaler(self._args.settings))
-        self._install(charts.AUTOSCALER, charts.autoscaler_values(role))
+        self._install(charts.AUTOSCALER, charts.autoscaler_values(self._args.settings, role))
 
     def _lifecycle(self) -> pulumi.Resource:
         settings, (zone, subnet) = self._args.settings, self._args.place

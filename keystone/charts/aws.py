@@ -25,6 +25,7 @@ ROLE_ANNOTATION = "eks.amazonaws.com/role-arn"
 IDENTITY_FOLDER = "/var/run/secrets/keystone/aws"
 IDENTITY = {"audience": iam.AUDIENCE, "expirationSeconds": 3600, "path": "token"}
 CONFIG_MAP, CONFIG_KEY, CONFIG_FOLDER = "aws-cloud-config", "cloud.conf", "/etc/aws"
+KEY_SECRET, KEY_VARIABLES = "aws-credentials", ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 # The autoscaler follows the cluster's minor version.
 AUTOSCALER_IMAGE = f"v{versions.CLUSTER_AUTOSCALER}"
 # Who decides about machines of a pool does not run on one.
@@ -44,12 +45,27 @@ ON_HOSTS = {
 }
 
 
+def _static(settings: Settings) -> bool:
+    """Whether the controllers use a key that does not end. The policy pack wants a dated exception for it."""
+    return names.chosen(settings).credentials == "secret"
+
+
 def _annotations(role_arn: Any | None) -> dict[str, Any]:
     return {} if role_arn is None else {ROLE_ANNOTATION: role_arn}
 
 
 def _account(name: str, role_arn: Any | None) -> dict[str, Any]:
     return {"create": True, "name": name, "annotations": _annotations(role_arn)}
+
+
+def _key_references() -> Iterator[tuple[str, dict[str, str]]]:
+    """The keys of a Secret that the user makes, by the variable that AWS' SDKs read."""
+    for variable in KEY_VARIABLES:
+        yield variable, {"name": KEY_SECRET, "key": variable}
+
+
+def _environment() -> list[dict[str, Any]]:
+    return [{"name": variable, "valueFrom": {"secretKeyRef": key}} for variable, key in _key_references()]
 
 
 def groups(settings: Settings) -> dict[str, NodePool]:
@@ -139,8 +155,9 @@ def waits_for(settings: Settings) -> dict[str, str]:
     return {"startup-taint": taint.key} if taint else {}
 
 
-def autoscaler_values(role_arn: Any | None) -> dict[str, Any]:
-    return {"rbac": {"create": True, "serviceAccount": _account(AUTOSCALER, role_arn)}}
+def autoscaler_values(settings: Settings, role_arn: Any | None) -> dict[str, Any]:
+    keys = {"extraEnvSecrets": dict(_key_references())} if _static(settings) else {}
+    return {"rbac": {"create": True, "serviceAccount": _account(AUTOSCALER, role_arn)}, **keys}
 
 
 def termination_handler(settings: Settings) -> Release:
@@ -176,8 +193,9 @@ def drain_tag(settings: Settings) -> str:
     return f"keystone-node-{settings.cluster.name}"
 
 
-def termination_values(role_arn: Any | None, queue_url: Any) -> dict[str, Any]:
-    return {"serviceAccount": _account(TERMINATION, role_arn), "queueURL": queue_url}
+def termination_values(settings: Settings, role_arn: Any | None, queue_url: Any) -> dict[str, Any]:
+    keys = {"extraEnv": _environment()} if _static(settings) else {}
+    return {"serviceAccount": _account(TERMINATION, role_arn), "queueURL": queue_url, **keys}
 
 
 def lifecycle() -> Release:
@@ -225,7 +243,7 @@ def lifecycle() -> Release:
 def lifecycle_values(settings: Settings, role_arn: Any | None) -> dict[str, Any]:
     """The chart's service account takes no annotation, by which the webhook would give it the role."""
     if role_arn is None:
-        return {}
+        return {"env": _environment()} if _static(settings) else {}
     given = {
         "AWS_REGION": names.chosen(settings).region,
         "AWS_ROLE_ARN": role_arn,
@@ -272,7 +290,7 @@ def karpenter_values(settings: Settings, role_arn: Any | None, queue_name: Any) 
     region = {"name": "AWS_REGION", "value": names.chosen(settings).region}
     return {
         "serviceAccount": _account(KARPENTER, role_arn),
-        "controller": {"env": [region]},
+        "controller": {"env": [region, *(_environment() if _static(settings) else ())]},
         "settings": {
             "clusterName": settings.cluster.name,
             # Else it asks EKS, which knows no such cluster.

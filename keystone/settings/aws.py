@@ -176,9 +176,9 @@ class Aws(Model):
     endpoints: Mapping[Service, Endpoint] = Field(
         default_factory=dict, description="URLs of stand-ins on loopback addresses, by service; left out: the official"
     )
-    credentials: Literal["webIdentity", "instanceProfile"] = Field(
+    credentials: Literal["webIdentity", "instanceProfile", "secret"] = Field(
         default="webIdentity",
-        description="how controllers of pools prove themselves: by token, or by the machine they run on",
+        description="how controllers of pools prove themselves: by token, by the machine they run on, by a static key",
     )
     permissions_boundary: PolicyArn | None = Field(
         default=None, description="policy that bounds all our roles; left out: one is made"

@@ -90,6 +90,7 @@ ACCOUNTS: tuple[dict[str, Any], ...] = (
         "operators": {"ack": {"services": ["ec2", "eks", "iam", "rds", "s3"]}},
         "clouds": CLOUDS,
     },
+    document_of(nodePools={"spot": SCALED, "many": KARPENTER}, credentials="secret"),
 )
 """Those with an account at AWS."""
 
@@ -105,8 +106,8 @@ def made_later(found: Settings) -> dict[str, dict[str, Any]]:
     if found.aws is None:
         return {}
     return {
-        aws.AUTOSCALER: aws.autoscaler_values(ROLE),
-        aws.TERMINATION: aws.termination_values(ROLE, "https://sqs.example.org/queue"),
+        aws.AUTOSCALER: aws.autoscaler_values(found, ROLE),
+        aws.TERMINATION: aws.termination_values(found, ROLE, "https://sqs.example.org/queue"),
         aws.LIFECYCLE: aws.lifecycle_values(found, ROLE),
         aws.KARPENTER: aws.karpenter_values(found, ROLE, "queue"),
         **{operators.ack_name(service): operators.ack_values(service, ROLE) for service in operators.ACK_VERSIONS},

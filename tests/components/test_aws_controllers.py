@@ -1,13 +1,16 @@
 """components/aws_controllers.py"""
 
 from collections.abc import Callable
+from datetime import date
 from typing import Any
 
 import pytest
 from pulumi_aws import iam
 
+from tests.aws.judged import cases
 from tests.aws.programs import the_account
-from tests.aws.sites import site
+from tests.aws.sites import KARPENTER, POOL, site
+from tests.policy import court
 from tests.recording import Engine
 
 Deploy = Callable[..., Engine]
@@ -52,3 +55,27 @@ def test_on_machines_of_their_own_controllers_get_policies_for_these_and_no_role
     assert not [one for one in engine.of(iam.Role) if "autoscaler" in one.name]
     assert values(engine, "node-termination-handler")["serviceAccount"]["annotations"] == {}
     assert "extraEnv" not in values(engine, "node-termination-handler")
+
+
+def test_a_static_key_is_read_from_a_secret_of_the_user_and_refused_by_the_pack(deploy: Deploy) -> None:
+    engine = deploy(the_account(site(credentials="secret", nodePools={"spot": POOL, "batch": KARPENTER})))
+    reference = {"name": "aws-credentials", "key": "AWS_SECRET_ACCESS_KEY"}
+    assert values(engine, "cluster-autoscaler")["extraEnvSecrets"]["AWS_SECRET_ACCESS_KEY"] == reference
+    environments = (
+        values(engine, "node-termination-handler")["extraEnv"],
+        values(engine, "aws-node-lifecycle")["env"],
+        values(engine, "karpenter")["controller"]["env"],
+    )
+    for environment in environments:
+        assert {"name": "AWS_SECRET_ACCESS_KEY", "valueFrom": {"secretKeyRef": reference}} in environment
+    broken = court.judge(cases(engine)).broken
+    assert broken == {"pool-controllers-short-lived"}
+    dated = {
+        "resource": "aws-nodes",
+        "rule": "pool-controllers-short-lived",
+        "reason": "until the issuer's zone is ours",
+        "expires": "2026-12-31",
+    }
+    assert court.judge(cases(engine), exceptions=[dated], day=date(2026, 12, 1)).broken == set()
+    with pytest.raises(court.Refused, match="ended on 2026-12-31"):
+        court.judge(cases(engine), exceptions=[dated], day=date(2027, 1, 1))
