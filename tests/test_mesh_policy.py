@@ -150,6 +150,31 @@ def test_a_rule_that_opens_what_must_stay_closed_is_refused(rule, message):
         mesh_policy.deployed(make(rules={"mine": rule}))
 
 
+def test_a_pipeline_elsewhere_comes_to_hosts_by_routes_to_their_own_addresses():
+    chosen = make(
+        routes={name: {"cidr": f"127.79.0.{n}/32", "hosts": ["primer"]} for name, n in (("primer", 10), ("w1", 11))},
+        rules={
+            "ci-site": {"from": ["tag:ci", "tag:ci-up"], "routes": ["primer"], "ports": ["api"]},
+            "ci-up-site": {"from": ["tag:ci-up"], "routes": ["primer", "w1"], "ports": ["ssh"]},
+        },
+    )
+    policy = mesh_policy.policy(chosen)
+    assert reach(policy, "tag:ci", "127.79.0.10/32") == {API}
+    assert reach(policy, "tag:ci-up", "127.79.0.10/32") == {API, SSH}
+    assert reach(policy, "tag:ci-up", "127.79.0.11/32") == {SSH}
+    assert policy["autoApprovers"] == {"routes": dict.fromkeys(("127.79.0.10/32", "127.79.0.11/32"), ["tag:primer"])}
+
+
+@pytest.mark.parametrize("cidr", ["127.79.0.0/24", "127.79.0.99/32"])
+def test_a_pipeline_reaches_nothing_of_the_site_but_hosts(cidr):
+    chosen = make(
+        routes={"site": {"cidr": cidr, "hosts": ["primer"]}},
+        rules={"mine": {"from": ["tag:ci"], "routes": ["site"], "ports": ["api"]}},
+    )
+    with pytest.raises(SettingsError, match=rf"mesh\.rules\.mine: lets tag:ci reach tcp 6443 on {cidr}"):
+        mesh_policy.policy(chosen)
+
+
 def test_a_route_does_not_let_an_agent_around_the_rules():
     chosen = make(
         routes={"home": {"cidr": "127.79.0.0/24", "hosts": ["w1"]}},
