@@ -9,7 +9,7 @@ from ipaddress import IPv4Address
 from typing import Any
 
 import versions
-from keystone.charts import alloy, ceph
+from keystone.charts import alloy, ceph, state_metrics
 from keystone.charts.alertmanager import RECEIVERS_SECRET, config
 from keystone.charts.release import Release
 from keystone.settings import Observability, Settings
@@ -27,7 +27,7 @@ LOGS_BUCKET = "loki"
 AUTHORITY, AUTHORITY_FILE = "private-authority", "ca.crt"
 """The ConfigMap with the certificate of the private authority, which signs the object store's."""
 AUTHORITY_FOLDER = "/etc/private-authority"
-# The 30th address: in the part of the range that is never given out by chance (KEP-3070), after k3s' own for DNS.
+# In the part of the range that is never given out by chance (KEP-3070), after k3s' own for DNS.
 PROMETHEUS_ADDRESS = 30
 # Prometheus drops the oldest blocks in time; the rest is for the log of what is being written.
 FILLED = 0.85
@@ -76,7 +76,7 @@ def stack(settings: Settings, observability: Observability) -> Release:
             "prometheus": _prometheus(settings, observability),
             "alertmanager": _alertmanager(observability),
             "grafana": _grafana(settings, observability),
-            "kube-state-metrics": _state_metrics(settings),
+            "kube-state-metrics": state_metrics.values(settings),
         },
         openings=("api", "webhooks", "nodes", "cluster", *(("internet", "lan") if talks else ())),
     )
@@ -175,50 +175,6 @@ def _quoted(text: str) -> str:
     return f"'{escaped}'"
 
 
-def _state_metrics(settings: Settings) -> dict[str, Any]:
-    labels = ("keystone.internal/role", "keystone.internal/cloud", "topology.kubernetes.io/zone")
-    values: dict[str, Any] = {"metricLabelsAllowlist": [f"nodes=[{','.join(labels)}]"]}
-    if settings.gitops.engine == "flux":
-        kinds = {
-            "helm.toolkit.fluxcd.io": ("v2", "HelmRelease", "helmreleases"),
-            "kustomize.toolkit.fluxcd.io": ("v1", "Kustomization", "kustomizations"),
-        }
-        values["customResourceState"] = {
-            "enabled": True,
-            "config": {
-                "kind": "CustomResourceStateMetrics",
-                "spec": {"resources": [_flux_state(group, v, kind) for group, (v, kind, _) in kinds.items()]},
-            },
-        }
-        values["rbac"] = {
-            "extraRules": [
-                {"apiGroups": [group], "resources": [plural], "verbs": ["list", "watch"]}
-                for group, (_, _, plural) in kinds.items()
-            ]
-        }
-    return values
-
-
-def _flux_state(group: str, version: str, kind: str) -> dict[str, Any]:
-    """gotk_resource_info, as Flux' own monitoring example makes it: Flux itself tells no state of an object."""
-    return {
-        "groupVersionKind": {"group": group, "version": version, "kind": kind},
-        "metricNamePrefix": "gotk",
-        "metrics": [
-            {
-                "name": "resource_info",
-                "help": "State of an object of Flux",
-                "each": {"type": "Info", "info": {"labelsFromPath": {"name": ["metadata", "name"]}}},
-                "labelsFromPath": {
-                    "exported_namespace": ["metadata", "namespace"],
-                    "ready": ["status", "conditions", "[type=Ready]", "status"],
-                    "suspended": ["spec", "suspend"],
-                },
-            }
-        ],
-    }
-
-
 def loki(settings: Settings, observability: Observability) -> Release:
     logs = observability.logs
     bucket = logs.store == "bucket"
@@ -231,6 +187,8 @@ def loki(settings: Settings, observability: Observability) -> Release:
         "persistence": persistence,
         # One pod: a budget would only keep its node from being drained.
         "podDisruptionBudget": {"enabled": False},
+        # Kubernetes lets no StatefulSet have volumes of another size: a job grows the claim and makes the set anew.
+        "statefulSetRecreateJob": {"enabled": True},
     }
     storage: dict[str, Any] = {"type": store}
     if bucket:
@@ -284,6 +242,8 @@ def loki(settings: Settings, observability: Observability) -> Release:
                 "analytics": {"reporting_enabled": False},
             },
             "singleBinary": single,
+            # The chart's own tag is the cluster's version, which with k3s is none of an image's: v1.36.2+k3s1.
+            "defaults": {"statefulSetRecreateJob": {"image": {"tag": f"v{versions.KUBERNETES}"}}},
             **{target: {"replicas": 0} for target in ("read", "write", "backend")},
             "gateway": off,
             "chunksCache": off,

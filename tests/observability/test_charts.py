@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,13 @@ def test_loki_runs_as_one_pod_without_the_parts_of_a_big_one() -> None:
     assert found["singleBinary"]["replicas"] == found["loki"]["commonConfig"]["replication_factor"] == 1
     assert {found[part]["replicas"] for part in ("read", "write", "backend")} == {0}
     assert "minio" not in found
+
+
+def test_lokis_volume_may_get_another_size() -> None:
+    found = values(site(), "loki")
+    # Without the job Kubernetes refuses the chart; without the tag the job's image would be called after k3s.
+    assert found["singleBinary"]["statefulSetRecreateJob"] == {"enabled": True}
+    assert re.fullmatch(r"v1\.\d+\.\d+", found["defaults"]["statefulSetRecreateJob"]["image"]["tag"])
 
 
 def test_logs_in_a_bucket_travel_encrypted_and_without_keys_in_the_values() -> None:
