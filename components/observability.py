@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, cast
 
 import pulumi
 from pulumi_kubernetes.core import v1 as core
@@ -13,7 +14,14 @@ from components.thing import thing
 from keystone import dashboards
 from keystone.charts import Release, monitoring
 from keystone.charts.alertmanager import RECEIVERS_SECRET
-from keystone.charts.observability import ADMIN_SECRET, NAMESPACE, SSO_SECRET, STACK, grafana_host
+from keystone.charts.observability import (
+    ADMIN_SECRET,
+    NAMESPACE,
+    SSO_SECRET,
+    STACK,
+    grafana_host,
+    replica_services,
+)
 from keystone.identities import Identities
 from keystone.settings import Observability as Choice
 from keystone.settings import Secrets, Settings
@@ -102,6 +110,13 @@ class Observability(pulumi.ComponentResource):
             data=dict(dashboards.dashboards(settings)),
             opts=pulumi.ResourceOptions(parent=self),
         )
+        for service, spec in replica_services(settings, observability).items():
+            core.Service(
+                f"{name}-{service}",
+                metadata=meta.ObjectMetaArgs(name=service, namespace=namespace),
+                spec=cast(Any, spec),
+                opts=pulumi.ResourceOptions(parent=self),
+            )
         found = [monitoring.rules(settings, observability), *monitoring.monitors(settings, args.releases)]
         for it in found:
             prefix = "rules" if it.kind == "PrometheusRule" else "monitor"

@@ -86,7 +86,8 @@ loki.write "cluster" {{
 """
 
 
-def hosts(settings: Settings, write_url: str, scrape_seconds: int) -> str:
+def hosts(settings: Settings, write_urls: Iterable[str], scrape_seconds: int) -> str:
+    endpoints = "".join(f"  endpoint {{\n    url = {_text(url)}\n  }}\n" for url in write_urls)
     return f"""\
 discovery.relabel "mine" {{
   targets = [
@@ -131,9 +132,7 @@ prometheus.scrape "probes" {{
   forward_to      = [prometheus.remote_write.cluster.receiver]
 }}
 prometheus.remote_write "cluster" {{
-  endpoint {{
-    url = {_text(write_url)}
-  }}
+{endpoints}\
   external_labels = {{ node = sys.env("HOSTNAME") }}
 }}
 """

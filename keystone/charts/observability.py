@@ -29,6 +29,7 @@ AUTHORITY, AUTHORITY_FILE = "private-authority", "ca.crt"
 AUTHORITY_FOLDER = "/etc/private-authority"
 # In the part of the range that is never given out by chance (KEP-3070), after k3s' own for DNS.
 PROMETHEUS_ADDRESS = 30
+PROMETHEUS_PORT = 9090
 # Prometheus drops the oldest blocks in time; the rest is for the log of what is being written.
 FILLED = 0.85
 
@@ -46,6 +47,29 @@ def releases(settings: Settings) -> Iterator[Release]:
 def prometheus_address(settings: Settings) -> IPv4Address:
     """Prometheus' address among the services. A host's resolver knows the mesh, not the names of services."""
     return settings.cluster.service_cidr[PROMETHEUS_ADDRESS]
+
+
+def write_addresses(settings: Settings, observability: Observability) -> list[IPv4Address]:
+    """Where hosts write their metrics to: of several Prometheus each has an address, since each is to have them all."""
+    replicas, first = observability.metrics.replicas, PROMETHEUS_ADDRESS + 1
+    if replicas == 1:
+        return [prometheus_address(settings)]
+    return [settings.cluster.service_cidr[number] for number in range(first, first + replicas)]
+
+
+def replica_services(settings: Settings, observability: Observability) -> dict[str, dict[str, Any]]:
+    """The services of single Prometheus pods by name, when there are several."""
+    addresses = write_addresses(settings, observability)
+    if len(addresses) == 1:
+        return {}
+    return {
+        f"prometheus-{number}": {
+            "clusterIP": str(address),
+            "selector": {"statefulset.kubernetes.io/pod-name": f"prometheus-{STACK}-prometheus-{number}"},
+            "ports": [{"name": "http-web", "port": PROMETHEUS_PORT, "targetPort": "http-web"}],
+        }
+        for number, address in enumerate(addresses)
+    }
 
 
 def grafana_host(settings: Settings, observability: Observability) -> str:
@@ -334,10 +358,11 @@ def alloy_logs(settings: Settings) -> Release:
 
 def alloy_hosts(settings: Settings, observability: Observability) -> Release:
     """Metrics of the hosts, from loopback, and the probes of mesh and tunnel."""
-    url = f"http://{prometheus_address(settings)}:9090/api/v1/write"
+    addresses = write_addresses(settings, observability)
+    urls = [f"http://{address}:{PROMETHEUS_PORT}/api/v1/write" for address in addresses]
     return _alloy(
         "alloy-hosts",
-        alloy.hosts(settings, url, observability.metrics.scrape_seconds),
+        alloy.hosts(settings, urls, observability.metrics.scrape_seconds),
         {
             # The other Alloy of a machine (NixOS) has 12345; the firewall opens neither.
             "listenPort": 12346,

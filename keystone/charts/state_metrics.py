@@ -1,4 +1,4 @@
-"""What kube-state-metrics tells besides Kubernetes' own objects: labels of nodes, and whether Flux' objects are ready."""
+"""What kube-state-metrics tells besides Kubernetes' objects: labels of nodes, and whether Flux' objects are ready."""
 
 from typing import Any
 

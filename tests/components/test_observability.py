@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pulumi
-from pulumi_kubernetes.core.v1 import ConfigMap, Secret
+from pulumi_kubernetes.core.v1 import ConfigMap, Secret, Service
 
 from components.observability import Observability, ObservabilityArgs
 from keystone import charts
@@ -118,3 +118,10 @@ def test_grafana_is_behind_the_gateway(deploy: Deploy) -> None:
 def test_it_takes_few_resources(deploy: Deploy) -> None:
     # The engine writes the whole state at every step.
     assert len(deploy(_build(site())).resources) <= 24
+
+
+def test_several_prometheus_have_a_service_each(deploy: Deploy) -> None:
+    engine = deploy(_build(site(observability={"metrics": {"replicas": 3}})))
+    assert [r.inputs["metadata"]["name"] for r in engine.of(Service)] == [f"prometheus-{number}" for number in range(3)]
+    assert len({r.inputs["spec"]["clusterIP"] for r in engine.of(Service)}) == 3
+    assert deploy(_build(site())).of(Service) == []

@@ -13,7 +13,7 @@ import yaml
 import toolchain
 from keystone.charts import alloy, monitoring, releases
 from keystone.charts.alertmanager import FOLDER, config
-from keystone.charts.observability import STACK, prometheus_address
+from keystone.charts.observability import STACK, prometheus_address, replica_services
 from keystone.settings import Observability, Settings, parse
 from tests.observability.queries import site
 from tests.recording import document
@@ -163,6 +163,23 @@ def test_prometheus_has_an_address_that_hosts_know_without_the_clusters_names() 
     assert values(found)["prometheus"]["prometheusSpec"]["enableRemoteWriteReceiver"] is True
 
 
+def test_of_several_prometheus_each_hears_from_every_host() -> None:
+    found = site(observability={"metrics": {"replicas": 2}})
+    assert found.observability
+    services = replica_services(found, found.observability)
+    text = values(found, "alloy-hosts")["alloy"]["configMap"]["content"]
+    for number, service in enumerate(services.values()):
+        # By the pod's own name: the address of all is answered by one of them at a time.
+        assert service["selector"] == {
+            "statefulset.kubernetes.io/pod-name": f"prometheus-kube-prometheus-stack-prometheus-{number}"
+        }
+        assert f'"http://{service["clusterIP"]}:9090/api/v1/write"' in text
+    addresses = [service["clusterIP"] for service in services.values()]
+    assert addresses == ["10.43.0.31", "10.43.0.32"]
+    assert str(prometheus_address(found)) not in text
+    assert replica_services(site(), observability()) == {}
+
+
 # --- Alertmanager ---
 
 
@@ -248,6 +265,8 @@ def test_alloys_own_parser_takes_the_configurations(parser: Path) -> None:
     hosts = components(parser, values(found, "alloy-hosts")["alloy"]["configMap"]["content"])
     assert {"prometheus.exporter.blackbox probes", "prometheus.remote_write cluster"} <= set(hosts)
     assert "prometheus.scrape metallb" not in hosts
+    several = values(site(observability={"metrics": {"replicas": 2}}), "alloy-hosts")
+    assert components(parser, several["alloy"]["configMap"]["content"]) == hosts
 
 
 @pytest.mark.timeout(BUILD_SECONDS)
