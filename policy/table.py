@@ -28,8 +28,8 @@ The only way round a rule is an entry in `policy/exceptions.STACK.json`:
 ]}}}}
 ```
 
-It holds through the day that it names, at most a year ahead. After that, and when it names a rule or a resource that
-is not there, the run fails until the entry is mended. Levels cannot be lowered.
+It holds through the day that it names, at most a year ahead; in its last month each run speaks of it. After that, and
+when it names a rule or a resource that is not there, the run fails until the entry is mended. Levels cannot be lowered.
 """
 ROW = "| rule | what it wants | types | severity | cure | reference |\n| --- | --- | --- | --- | --- | --- |"
 

@@ -11,6 +11,8 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 LONGEST = timedelta(days=366)
+NOTICE = timedelta(days=30)
+"""How long before its end an exception is spoken of: from its end on, every run fails."""
 REASON_LENGTH = 15
 NAME = "exceptions"
 SCHEMA = {

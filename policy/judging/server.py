@@ -32,6 +32,7 @@ from judging.resource import Resource
 from judging.rule import DOCUMENTATION, Finding, Rule
 
 PACK, VERSION = "keystone", "0.1.0"
+ABOUT = "Every exception names a resource that is there"
 LARGEST_MESSAGE = 400 * 1024 * 1024  # bytes, as the SDK has it
 Report = Callable[[str, Rule | None, str, str], None]
 
@@ -57,7 +58,7 @@ class Judge(_PolicyAnalyzerServicer):
         policies.append(
             StackValidationPolicy(
                 exceptions.NAME,
-                "Every exception names a resource that is there",
+                ABOUT,
                 lambda *_: None,
                 EnforcementLevel.MANDATORY,
                 PolicyConfigSchema(exceptions.SCHEMA),
@@ -126,10 +127,15 @@ class Judge(_PolicyAnalyzerServicer):
         for one in self._stack_rules:
             assert one.check_stack
             self._judge(response, one, None, one.check_stack(graph))
+        today = self._day or exceptions.today()
         for entry in self._exemptions:
+            if entry.expires - today <= exceptions.NOTICE:
+                until = f"the exception from {entry.rule} ends on {entry.expires}"
+                text = f"{entry.resource}: {until}; after that day every run fails."
+                self._report(response, exceptions.NAME, ABOUT, text, advisory=True)
             if not any(entry.resource in (it.name, it.urn) for it in graph):
                 text = f"{entry.resource}: the exception from {entry.rule} is for a resource that is not there."
-                self._report(response, exceptions.NAME, "Every exception names a resource that is there", text)
+                self._report(response, exceptions.NAME, ABOUT, text)
         return response
 
     def _seen(self, request: Any) -> Resource:

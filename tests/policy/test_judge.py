@@ -133,6 +133,19 @@ def test_an_exception_holds_through_its_last_day_and_fails_on_the_next() -> None
         court.judge([CLEAR], exceptions=[entry], day=DAY + timedelta(days=1))
 
 
+def test_an_exception_that_ends_within_a_month_is_spoken_of_while_it_still_holds() -> None:
+    late, soon = (_exception(expires=str(DAY + timedelta(days=days))) for days in (31, 30))
+    assert not court.judge([CLEAR], whole=True, exceptions=[late], day=DAY).notes
+    verdict = court.judge([CLEAR], whole=True, exceptions=[soon], day=DAY)
+    assert not verdict.violations
+    assert verdict.notes == [
+        (
+            "exceptions",
+            "volume: the exception from ebs-volume-encrypted ends on 2026-12-21; after that day every run fails.",
+        )
+    ]
+
+
 def test_an_exception_from_a_stack_rule_names_the_resource_in_the_graph() -> None:
     tunnel = court.catalogue()["tunnel"]
     entry = _exception(resource="tunnel", rule="hostname-behind-access")
