@@ -7,7 +7,6 @@ operator.pub and backup.pub are public.
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from pyrage import decrypt as age_decrypt  # pyright: ignore[reportAttributeAcce
 from pyrage import encrypt as age_encrypt  # pyright: ignore[reportAttributeAccessIssue]
 
 from keystone.errors import KeystoneError
+from keystone.files import write_file
 from keystone.identities import CLUSTER_CAS, CLUSTER_GENERATION, Identities
 from keystone.settings import Settings
 
@@ -186,13 +186,13 @@ def render(settings: Settings, identities: Identities, stack: str, project: Path
             if not write:
                 _remove(here, path)
             elif path in public:
-                _write(here / path, public[path] or b"")
+                write_file(here / path, public[path] or b"")
             else:
-                _write(here / path, encrypt(wanted[path].text, wanted[path].recipient))
+                write_file(here / path, encrypt(wanted[path].text, wanted[path].recipient))
                 index[path] = _entry(here, path, wanted[path])
         text = _index(here, wanted, index)
         if text != _bytes_of(here / INDEX):
-            _write(here / INDEX, text)
+            write_file(here / INDEX, text)
             changed.append(INDEX)
     return sorted(str(folder(stack) / path) for path in changed)
 
@@ -223,16 +223,6 @@ def _index(here: Path, wanted: dict[str, _Wanted], index: dict[str, dict[str, st
 
 def _bytes_of(file: Path) -> bytes | None:
     return file.read_bytes() if file.exists() else None
-
-
-def _write(file: Path, content: bytes) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    beside = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        beside.write_bytes(content)
-        beside.replace(file)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _remove(here: Path, path: str) -> None:

@@ -20,6 +20,7 @@ from keystone.backup import plan
 from keystone.backup.plan import Offsite
 from keystone.charts.network import INGRESS_POOL
 from keystone.errors import KeystoneError
+from keystone.files import write_file
 from keystone.identities import disk_guid
 from keystone.settings import Settings
 
@@ -269,7 +270,7 @@ def write(settings: Settings, stack: str, project: Path = Path()) -> list[str]:
     try:
         for path in changed:
             if path in wanted:
-                _replace(project / path, wanted[path])
+                write_file(project / path, wanted[path])
             else:
                 (project / path).unlink(missing_ok=True)
     except OSError as error:
@@ -368,14 +369,3 @@ def _bytes_of(file: Path) -> bytes | None:
         return file.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None
-
-
-def _replace(file: Path, content: bytes) -> None:
-    """Write beside and rename, so that nobody reads half a file."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    beside = file.with_name(f".{file.name}.new")
-    try:
-        beside.write_bytes(content)
-        beside.replace(file)
-    finally:
-        beside.unlink(missing_ok=True)

@@ -4,26 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
+
+from keystone import files
 
 
 def write_file(path: Path, content: bytes, mode: int = 0o600) -> None:
     """Replace a file in one step; makes its folders. Raises OSError (a full disk leaves the old file alone)."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(mode)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    files.write_file(path, content, mode, lasting=True)
 
 
 def write_json(path: Path, document: Any) -> None:

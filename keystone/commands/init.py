@@ -13,6 +13,7 @@ import yaml
 from keystone.engine.process import binary, quick
 from keystone.engine.state import refuse_other_twin
 from keystone.errors import KeystoneError
+from keystone.files import write_file
 from keystone.published import TWIN_PASSPHRASE
 from keystone.root_secret import passphrase
 from keystone.settings import SettingsError, read
@@ -125,10 +126,7 @@ def create(
             secret = secrets.token_hex(_SECRET_BYTES)
             quick(["config", "set", "--secret", key, "--stack", stack], project, given=secret)
             written = yaml.safe_load(file.read_text(encoding="utf-8"))
-            beside = file.with_name(f".{file.name}.new")
-            with _removed_on_failure(beside.unlink):
-                beside.write_text(text(settings, written), encoding="utf-8")
-                beside.replace(file)
+            write_file(file, text(settings, written).encode())
             read(stack, project)
 
 

@@ -2,7 +2,6 @@
 
 import datetime
 import os
-import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +11,7 @@ import yaml
 from keystone.commands.verify import context_of
 from keystone.engine.process import quick
 from keystone.errors import KeystoneError
+from keystone.files import write_file
 from keystone.hosts import kubeconfig as files
 
 StackOption = Annotated[str, typer.Option("--stack", "-s", envvar="KEYSTONE_STACK", help="The stack.")]
@@ -59,14 +59,7 @@ def merge_into(file: Path, text: str) -> str:
         merged[key] = [*others, *ours[key]]
     merged["current-context"] = name
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    # mkstemp makes the file readable by its owner alone.
-    descriptor, beside = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    try:
-        with os.fdopen(descriptor, "w") as stream:
-            yaml.safe_dump(merged, stream, sort_keys=False)
-        Path(beside).replace(file)
-    finally:
-        Path(beside).unlink(missing_ok=True)
+    write_file(file, yaml.safe_dump(merged, sort_keys=False).encode(), 0o600)
     return name
 
 

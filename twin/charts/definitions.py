@@ -10,7 +10,6 @@ import copy
 import hashlib
 import json
 import re
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ import yaml
 import toolchain
 from keystone.charts.newer import NEWER
 from keystone.errors import KeystoneError
+from keystone.files import write_file
 from toolchain import cache, golang
 
 Definition = dict[str, Any]
@@ -179,7 +179,4 @@ def _with_newer(definition: Definition) -> Definition:
 
 
 def _keep(path: Path, definitions: list[Definition]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
-        json.dump(definitions, file)
-    Path(file.name).replace(path)
+    write_file(path, json.dumps(definitions).encode())

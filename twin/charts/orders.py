@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from keystone.errors import KeystoneError
+from keystone.files import write_file
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,7 @@ class Orders:
         """Set the order for a release; the plain one takes it back."""
         orders = self._read() | {release: order}
         kept = {name: asdict(one) for name, one in orders.items() if one != Order()}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_suffix(".new")
-        temporary.write_text(json.dumps(kept, indent=2))
-        temporary.replace(self.path)
+        write_file(self.path, json.dumps(kept, indent=2).encode())
 
     def _read(self) -> dict[str, Order]:
         try:

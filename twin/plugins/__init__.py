@@ -11,11 +11,11 @@ import os
 import shlex
 import sys
 import sysconfig
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
 from keystone.errors import KeystoneError
+from keystone.files import write_file
 
 PLUGINS = {"aws": "pulumi_aws", "cloudflare": "pulumi_cloudflare", "command": "pulumi_command"}
 """Provider name -> the Python package of its SDK, whose version the engine asks for."""
@@ -59,13 +59,4 @@ def _write_executable(path: Path, text: str) -> None:
     """Write `path` with mode 755 in one step, so that a running engine never sees half of it."""
     if path.is_file() and os.access(path, os.X_OK) and path.read_text() == text:
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.write(text)
-            os.fchmod(file.fileno(), 0o755)
-        Path(scratch).replace(path)
-    except BaseException:
-        Path(scratch).unlink(missing_ok=True)
-        raise
+    write_file(path, text.encode(), 0o755)

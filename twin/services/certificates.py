@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from keystone.errors import KeystoneError
+from keystone.files import write_file
 
 LIFETIME = timedelta(days=365)
 """As k3s: a leaf lives a year and is issued anew at each start."""
@@ -111,11 +112,7 @@ def request(common_name: str, organization: str) -> tuple[bytes, bytes]:
 def write_private(path: Path, content: bytes) -> Path:
     """Write a file that only the user can read, in one step; makes its folder."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.unlink(missing_ok=True)
-    temporary.touch(mode=0o600)
-    temporary.write_bytes(content)
-    temporary.replace(path)
+    write_file(path, content, 0o600)
     return path
 
 

@@ -10,10 +10,8 @@ from __future__ import annotations
 import io
 import logging
 import marshal
-import os
 import pickle
 import sys
-import tempfile
 import threading
 import types
 from collections import defaultdict
@@ -21,6 +19,8 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from keystone.files import write_file
 
 log = logging.getLogger("aws.memory")
 SAVE_SECONDS = 1.0
@@ -80,14 +80,7 @@ class Memory:
         with self._lock:
             content = dump()
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle, scratch = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}-")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-            Path(scratch).replace(self._path)
-        except BaseException:
-            Path(scratch).unlink(missing_ok=True)
-            raise
+        write_file(self._path, content, 0o600)
 
 
 def backends() -> dict[str, Any]:

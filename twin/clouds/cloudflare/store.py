@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import secrets
-import tempfile
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+from keystone.files import write_file
 
 Object = dict[str, Any]
 KINDS = ("tunnels", "records", "apps", "policies", "service_tokens", "identity_providers")
@@ -91,10 +91,7 @@ class Store:
             "objects": self._objects,
         }
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle, scratch = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}-")
-        with os.fdopen(handle, "w") as file:
-            json.dump(kept, file)
-        Path(scratch).replace(self.path)
+        write_file(self.path, json.dumps(kept).encode(), 0o600)
 
 
 def digest(token: str) -> str:
