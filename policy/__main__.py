@@ -5,6 +5,7 @@ import threading
 from judging import credentials as detector
 from judging.server import serve
 from rules import (
+    clouds,
     credentials,
     encryption_aws,
     encryption_cluster,
@@ -25,6 +26,7 @@ RULES = [
     *exposure_aws.RULES,
     *exposure_cloudflare.RULES,
     *exposure_cluster.RULES,
+    *clouds.RULES,
     *supply.RULES,
     *safety.RULES,
     *stack.RULES,

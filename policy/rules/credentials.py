@@ -1,6 +1,8 @@
 """No credential in anything that is stored in plain text: Secrets' static keys, ConfigMaps, environments, commands."""
 
+import base64
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from judging.credentials import decoded, find, formatted, given, known
@@ -9,7 +11,7 @@ from judging.resource import Resource, pairs, strings
 from judging.rule import ABSENT, CRITICAL, HIGH, Finding, Findings, rule
 from pulumi_policy.proxy import UnknownValueError
 
-from rules import charts, workloads
+from rules import charts, clouds, workloads
 
 LOCAL = sdk("pulumi_command.local", "Command")
 REMOTE = sdk("pulumi_command.remote", "Command")
@@ -18,7 +20,12 @@ MACHINES = sdk("pulumi_aws.ec2", "LaunchTemplate", "Instance", "SpotInstanceRequ
 NODE_CLASS = custom("karpenter.k8s.aws/v1", "EC2NodeClass")
 FUNCTION = sdk("pulumi_aws.lambda_", "Function")
 PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
-USER_DATA = ("userData", "userDataBase64", "spec.userData")
+GROUPS = (*clouds.GCP, *clouds.AZURE)
+USER_DATA = (
+    *("userData", "userDataBase64", "spec.userData"),
+    *(f"spec.forProvider.{key}" for key in ("userData", "customData", "metadataStartupScript")),
+)
+METADATA = "spec.forProvider.metadata"
 # Put together here so that no scanner of this repository takes it for a real one.
 SAMPLE = "ghp_" + "A1b2C3d4E5f6" * 3
 SAMPLE_LINE = f"export GITHUB_TOKEN={SAMPLE}"
@@ -129,19 +136,28 @@ def _words(value: Any, start: str) -> Findings:
 @rule(
     "user-data-no-credentials",
     "No machine's user data carries a credential",
-    (*MACHINES, *NODE_CLASS),
+    (*MACHINES, *NODE_CLASS, *GROUPS),
     CRITICAL,
-    cure="Let the machine read it from SSM with its instance role",
+    cure="Let the machine read it from its cloud's store of secrets, with its own identity",
     reference="OWASP Top 10 2021, A07",
-    guards={"userData": (SAMPLE_LINE,), "spec.userData": (SAMPLE_LINE,)},
+    guards={
+        "userData": (SAMPLE_LINE,),
+        "spec.userData": (SAMPLE_LINE,),
+        "spec.forProvider.userData": (SAMPLE_LINE,),
+        "spec.forProvider.metadata.user-data": (SAMPLE_LINE,),
+    },
 )
 def user_data(it: Resource) -> Findings:
-    for path in USER_DATA:
-        value = it.at(path)
-        if isinstance(value, str):
-            kind = given(decoded(value)) or given(value)
-            if kind:
-                yield Finding(path, f"with a credential ({kind})", "whoever may describe the machine reads it")
+    for path, text in _user_data(it):
+        kind = given(decoded(text)) or given(text)
+        if kind:
+            yield Finding(path, f"with a credential ({kind})", "whoever may describe the machine reads it")
+
+
+def _user_data(it: Resource) -> Iterator[tuple[str, str]]:
+    """What a machine is told when it starts: (path, text)."""
+    yield from ((path, value) for path in USER_DATA if isinstance(value := it.at(path), str))
+    yield from ((path, text) for path, _, text in strings(it.at(METADATA), METADATA))
 
 
 @rule(
@@ -189,11 +205,20 @@ def command_log(it: Resource) -> Findings:
     CRITICAL,
     cure="Name an existing Secret in the values",
     reference="OWASP Kubernetes Top Ten 2022, K08",
-    guards={"spec.values.apiToken": (SAMPLE,), "spec.values.adminPassword": ("hunter2-hunter2",)},
+    guards={
+        "spec.values.apiToken": (SAMPLE,),
+        "spec.values.adminPassword": ("hunter2-hunter2",),
+        "spec.values.config": (base64.b64encode(SAMPLE_LINE.encode()).decode(),),
+    },
 )
 def chart(it: Resource) -> Findings:
     path, values = charts.values(it)
     yield from _told(values, path)
+    for place, _, text in strings(values, path):
+        # Some take their configuration, user data among it, as base64.
+        kind = known(decoded(text)) if decoded(text) != text else ""
+        if kind:
+            yield Finding(place, f"a credential ({kind})", HIDDEN)
 
 
 # With the aliases of the command.
@@ -204,7 +229,7 @@ _CONTINUED = re.compile(r"\\\n")
 @rule(
     "mesh-key-short-lived",
     "Mesh keys are single use, or ephemeral with an expiry of at most a day",
-    (*LOCAL, *REMOTE, *workloads.WORKLOADS, *MACHINES, *NODE_CLASS),
+    (*LOCAL, *REMOTE, *workloads.WORKLOADS, *MACHINES, *NODE_CLASS, *GROUPS),
     HIGH,
     cure="Leave --reusable out, or add --ephemeral and --expiration 24h or less",
     reference="OWASP Top 10 2021, A07",
@@ -218,7 +243,7 @@ _CONTINUED = re.compile(r"\\\n")
     },
 )
 def mesh_key(it: Resource) -> Findings:
-    texts = [(path, value) for path in (*LINES, *USER_DATA) if isinstance(value := it.at(path), str)]
+    texts = [*((path, value) for path in LINES if isinstance(value := it.at(path), str)), *_user_data(it)]
     if it.kind in workloads.WORKLOADS:
         texts = [
             (place, " ".join(text for field in ("command", "args") for _, _, text in strings(container.get(field))))

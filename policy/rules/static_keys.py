@@ -24,6 +24,21 @@ NARROWING = (
     "kms:calleraccount",
 )
 KEY_WORDS = ("accesskey", "accesskeyid", "secretkey", "secretaccesskey", "awsaccesskeyid", "awssecretaccesskey")
+_SOURCES = {
+    "aws": ("IRSA", "WebIdentity", "PodIdentity"),
+    "azure": ("OIDCTokenFile", "UserAssignedManagedIdentity", "SystemAssignedManagedIdentity"),
+    # The file says how a token becomes an account; what a ConfigMap holds of keys has a rule of its own.
+    "gcp": ("Filesystem", "InjectedIdentity"),
+}
+KEYLESS = {
+    kind: sources
+    for cloud, sources in _SOURCES.items()
+    for kind in (
+        *custom(f"{cloud}.m.upbound.io/v1beta1", "ClusterProviderConfig", "ProviderConfig"),
+        *custom(f"{cloud}.upbound.io/v1beta1", "ProviderConfig"),
+    )
+}
+"""Crossplane's accounts at clouds -> where they may take their credentials from."""
 ADMINISTRATOR = ("AdministratorAccess", "IAMFullAccess", "PowerUserAccess")
 
 
@@ -292,20 +307,17 @@ def oidc(it: Resource) -> Findings:
 
 @rule(
     "crossplane-no-static-keys",
-    "Controllers of AWS resources in the cluster use web identity",
-    (
-        *custom("aws.m.upbound.io/v1beta1", "ClusterProviderConfig", "ProviderConfig"),
-        *custom("aws.upbound.io/v1beta1", "ProviderConfig"),
-    ),
+    "Controllers of cloud resources in the cluster use web identity",
+    tuple(KEYLESS),
     CRITICAL,
-    cure="Set spec.credentials.source to IRSA or WebIdentity",
+    cure="Set spec.credentials.source to what takes the cluster's own tokens: IRSA, OIDCTokenFile, Filesystem",
     reference="OWASP Kubernetes Top Ten 2022, K08",
     guards={"spec.credentials.source": ("Secret", "Environment", ABSENT)},
 )
 def crossplane(it: Resource) -> Findings:
-    source = it.at("spec.credentials.source")
-    if source not in ("IRSA", "WebIdentity", "PodIdentity"):
-        yield Finding("spec.credentials.source", show(source), "it must be IRSA, WebIdentity or PodIdentity")
+    source, keyless = it.at("spec.credentials.source"), KEYLESS[it.kind]
+    if source not in keyless:
+        yield Finding("spec.credentials.source", show(source), f"it must be {' or '.join(keyless)}")
 
 
 @rule(

@@ -165,8 +165,8 @@ def helm_tls(it: Resource) -> Findings:
 def image(it: Resource) -> Findings:
     for path, container in workloads.containers(it):
         name = container.get("image")
-        if name is None and it.kind.endswith("Patch"):
-            continue  # a patch that leaves the image alone
+        if name is None and (it.kind.endswith("Patch") or it.kind in workloads.RUNTIMES):
+            continue  # it leaves the image alone
         if not isinstance(name, str) or not DIGEST.search(name):
             yield Finding(f"{path}.image", show(name), "it must end with a digest")
 

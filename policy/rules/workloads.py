@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from judging.kinds import sdk
+from judging.kinds import custom, sdk
 from judging.resource import Resource, is_map
 
 _NAMES = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet")
@@ -12,7 +12,9 @@ JOBS = sdk("pulumi_kubernetes.batch.v1", "Job", "JobPatch")
 CRON_JOBS = sdk("pulumi_kubernetes.batch.v1", "CronJob", "CronJobPatch")
 CONTROLLERS = sdk("pulumi_kubernetes.apps.v1", *_NAMES, *(f"{name}Patch" for name in _NAMES))
 REPLICATION = sdk("pulumi_kubernetes.core.v1", "ReplicationController", "ReplicationControllerPatch")
-WORKLOADS = (*PODS, *JOBS, *CRON_JOBS, *CONTROLLERS, *REPLICATION)
+# What Crossplane lays over the pods of its providers.
+RUNTIMES = custom("pkg.crossplane.io/v1beta1", "DeploymentRuntimeConfig")
+WORKLOADS = (*PODS, *JOBS, *CRON_JOBS, *CONTROLLERS, *REPLICATION, *RUNTIMES)
 CONTAINERS = ("containers", "initContainers", "ephemeralContainers")
 
 
@@ -22,6 +24,8 @@ def pod(it: Resource) -> tuple[str, Mapping[str, Any]]:
         path = "spec"
     elif it.kind in CRON_JOBS:
         path = "spec.jobTemplate.spec.template.spec"
+    elif it.kind in RUNTIMES:
+        path = "spec.deploymentTemplate.spec.template.spec"
     else:
         path = "spec.template.spec"
     found = it.at(path)

@@ -1,21 +1,17 @@
 """The pack over our own program: no violation for any stack file, and every mutation of what it guards is noticed."""
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from judging.kinds import CLUSTER_BASE
 from judging.resource import read
-from judging.rule import ABSENT, Rule
 from rules.exposure_cluster import PRIVILEGED
 
 from tests import test_program
-from tests.policy import court, recorded
-from tests.recording import plain
+from tests.policy import court, flips, recorded
 
 # Mutations that a rule rightly does not notice: (rule, guarded path, which resources) and why.
-EXPLAINED: dict[tuple[str, str, Callable[[court.Case], bool]], str] = {
+EXPLAINED: flips.Explained = {
     ("install-by-generation", "*", lambda it: not it.name.startswith("install-")): "only installs go by generation",
     ("trigger-by-generation", "*", lambda it: it.name.startswith("install-")): "install-by-generation is stricter",
     ("object-store-tls", "spec.gateway", lambda it: it.kind.endswith("HelmRelease")): "an object store has it",
@@ -123,35 +119,13 @@ def test_the_pack_judges_every_kind_of_thing_that_the_program_makes(cases: list[
     assert {one.kind for one in cases} <= judged | free | set(FREE_KINDS)
 
 
-def _explained(one: Rule, path: str, case: court.Case) -> bool:
-    return any(name == one.name and where in ("*", path) and which(case) for name, where, which in EXPLAINED)
-
-
-def _within(path: str, case: court.Case) -> bool:
-    """Whether the resource has what the guarded property lies in: one chart's values say nothing of another's."""
-    parent = path.rpartition(".")[0]
-    return not parent or read(case.props, parent) is not None
-
-
-def _changes_something(case: court.Case, path: str, value: Any) -> bool:
-    before = plain(read(case.props, path))
-    return before != value and not (value == ABSENT and before is None)
-
-
 def _family(case: court.Case, cases: list[court.Case]) -> list[court.Case]:
     """The resource with the component that it lies in, and the cluster's."""
     return [one for one in cases if one.urn == case.parent or (one.kind in CLUSTER_BASE and one is not case)] + [case]
 
 
 def test_every_flip_of_a_guarded_property_is_noticed(cases: list[court.Case]) -> None:
-    tried, missed = 0, []
-    for case, one in ((case, one) for case in cases for one in court.rules() if case.kind in one.kinds):
-        for path, value in ((path, value) for path, values in one.guards.items() for value in values):
-            if not _within(path, case) or not _changes_something(case, path, value) or _explained(one, path, case):
-                continue
-            tried += 1
-            if one.name not in court.judge(_family(case.changed({path: value}), cases)).broken:
-                missed.append(f"{one.name}: {case.kind} {case.name} {path} = {value!r}")
+    tried, missed = flips.missed(cases, EXPLAINED, lambda case: _family(case, cases))
     assert tried > 100
     assert missed == [], "\n".join(missed)
 
