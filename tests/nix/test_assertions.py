@@ -61,10 +61,14 @@ CASES: list[tuple[str, str, str]] = [
     ),
     (
         "dev-w1",
-        "{ lib, pkgs, ... }: { boot.kernelPackages = lib.mkForce (pkgs.linuxPackages // {"
-        " zfs = pkgs.linuxPackages.zfs // { meta = pkgs.linuxPackages.zfs.meta // { broken = true; }; };"
-        " extend = _: pkgs.linuxPackages // {"
-        " zfs = pkgs.linuxPackages.zfs // { meta = pkgs.linuxPackages.zfs.meta // { broken = true; }; }; }; }); }",
+        # As in nixpkgs: the module is there under its release's name, and the plain name throws.
+        """{ lib, pkgs, ... }: let
+          module = pkgs.linuxPackages.zfs // { meta = pkgs.linuxPackages.zfs.meta // { broken = true; }; };
+          kernel = pkgs.linuxPackages // { zfs_2_3 = module; zfs = throw "has been removed"; extend = _: kernel; };
+        in {
+          boot.kernelPackages = lib.mkForce kernel;
+          boot.zfs.package = pkgs.zfs // { kernelModuleAttribute = "zfs_2_3"; };
+        }""",
         "w1: boot.kernelPackages: ZFS does not support Linux 6.12.30 yet. Take an older kernel.",
     ),
     (

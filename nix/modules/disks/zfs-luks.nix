@@ -27,7 +27,7 @@ in
   config = lib.mkIf enable {
     assertions = [
       {
-        assertion = !(config.boot.kernelPackages.zfs.meta.broken or false);
+        assertion = !(config.boot.zfs.modulePackage.meta.broken or false);
         message = "${host.name}: boot.kernelPackages: ZFS does not support Linux ${config.boot.kernelPackages.kernel.version} yet. Take an older kernel.";
       }
     ];
