@@ -17,6 +17,11 @@ let
   from = addresses: "ip saddr { ${lib.concatStringsSep ", " addresses} }";
   mesh = ''iifname "${config.services.tailscale.interfaceName}"'';
   site = from ([ cluster.podCidr ] ++ lib.optional (!derived.isRemote) host.site.cidr);
+  # What Cilium hands to its proxy on this machine (the gateway, rules about HTTP and DNS) carries this mark and the
+  # port that was asked for. Cilium accepts it in iptables, which another table's drop overrules.
+  toProxy = lib.optionalString (
+    derived.isNode && network.cni == "cilium"
+  ) "meta mark & 0x00000f00 == 0x00000200 accept\n";
 in
 {
   options.keystone.firewall.ports = lib.mkOption {
@@ -47,14 +52,19 @@ in
       # Kubernetes and the network plugin keep their own tables; a flush would cut every pod off.
       flushRuleset = false;
     };
+    # tailscaled makes the kernel look at marks when it checks sources (src_valid_mark), and by the mark of Cilium's proxy
+    # each source looks like an address of this machine.
+    boot.kernel.sysctl."net.ipv4.conf.all.accept_local" = lib.mkIf (toProxy != "") 1;
     networking.firewall = {
       enable = true;
       allowedTCPPorts = cfg.ports.anyone.tcp;
       allowedUDPPorts = cfg.ports.anyone.udp;
       # Replies of pods and mesh peers come back another way than the strict check expects.
       checkReversePath = "loose";
+      # The mark leads to a local route, which the check takes for a forged source.
+      extraReversePathFilterRules = toProxy;
       logRefusedConnections = false;
-      extraInputRules = lib.concatLines (
+      extraInputRules = toProxy + lib.concatLines (
         allow site "tcp" cfg.ports.nodes.tcp
         ++ allow site "udp" cfg.ports.nodes.udp
         ++ allow mesh "tcp" cfg.ports.nodes.tcp

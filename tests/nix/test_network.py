@@ -121,6 +121,20 @@ def test_the_ruleset_accepts_these_ports_and_no_other(flake: Flake, host: str, r
     assert sorted(input_rules(flake, host)) == sorted(rules)
 
 
+@pytest.mark.parametrize(("host", "passes"), [("dev-w1", True), ("kubeadm-s1", True), ("flannel-w1", False)])
+def test_what_cilium_hands_to_its_proxy_passes_the_firewall(flake: Flake, host: str, passes: bool):
+    """Else nothing reaches the gateway: the packets keep the port that the client asked for."""
+    table = flake.host(host, 'c: c.config.networking.nftables.tables."nixos-fw".content')
+    rule = "meta mark & 0x00000f00 == 0x00000200 accept"
+    for chain in ("input-allow", "rpfilter-allow"):
+        body = re.search(rf"chain {chain} \{{(.*?)\n *\}}", table, re.DOTALL)
+        assert body is not None
+        assert (rule in body[1]) is passes, chain
+    # and the kernel's own check of sources, which tailscaled makes look at the mark
+    accepted = flake.host(host, 'c: c.config.boot.kernel.sysctl."net.ipv4.conf.all.accept_local" or null')
+    assert accepted == (1 if passes else None)
+
+
 def test_nothing_else_opens_ports(flake: Flake):
     opened = """c: let f = c.config.networking.firewall; in {
       interfaces = builtins.attrNames f.interfaces; trusted = f.trustedInterfaces;
