@@ -351,7 +351,7 @@ def alloy_logs(settings: Settings) -> Release:
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
         },
-        {"volumes": {"extra": [_host_path("positions", positions)]}},
+        {"volumes": {"extra": [_host_path("positions", positions, "DirectoryOrCreate")]}},
         (STACK, "loki"),
     )
 
@@ -360,23 +360,25 @@ def alloy_hosts(settings: Settings, observability: Observability) -> Release:
     """Metrics of the hosts, from loopback, and the probes of mesh and tunnel."""
     addresses = write_addresses(settings, observability)
     urls = [f"http://{address}:{PROMETHEUS_PORT}/api/v1/write" for address in addresses]
+    # The machine's own resolver knows the mesh's names; the nameservers of pods do not.
+    resolver = _host_path("resolver", "/run/systemd/resolve/stub-resolv.conf", "File")
     return _alloy(
         "alloy-hosts",
         alloy.hosts(settings, urls, observability.metrics.scrape_seconds),
         {
             # The other Alloy of a machine (NixOS) has 12345; the firewall opens neither.
             "listenPort": 12346,
+            "mounts": {"extra": [{"name": "resolver", "mountPath": "/etc/resolv.conf", "readOnly": True}]},
             "securityContext": {
                 "allowPrivilegeEscalation": False,
                 "capabilities": {"drop": ["ALL"]},
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
         },
-        # The host's resolver: it knows the names of the mesh.
-        {"hostNetwork": True, "dnsPolicy": "Default"},
+        {"hostNetwork": True, "dnsPolicy": "Default", "volumes": {"extra": [resolver]}},
         (STACK,),
     )
 
 
-def _host_path(name: str, path: str) -> dict[str, Any]:
-    return {"name": name, "hostPath": {"path": path, "type": "DirectoryOrCreate"}}
+def _host_path(name: str, path: str, kind: str) -> dict[str, Any]:
+    return {"name": name, "hostPath": {"path": path, "type": kind}}

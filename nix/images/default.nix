@@ -30,7 +30,7 @@ let
           name = "cloud";
           cidr = "127.0.0.0/8";
           gateway = "127.0.0.1";
-          nameservers = [ "127.0.0.1" ];
+          nameservers = [ "169.254.169.253" ]; # of each VPC
           addressing = "dhcp-reservation";
         };
         ssh = {

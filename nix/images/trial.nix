@@ -37,6 +37,7 @@ in
       "virtio_scsi"
     ];
     networking.useDHCP = lib.mkForce true;
+    keystone.kubernetes.nameservers = [ ];
     services.getty.autologinUser = "root";
 
     # one node that is server and worker

@@ -1,4 +1,4 @@
-# What the API server is told about admission and auditing, for either distribution.
+# What the API server is told about admission and auditing, and the kubelet about its pods, for either distribution.
 {
   config,
   lib,
@@ -7,7 +7,7 @@
 }:
 let
   cfg = config.keystone.kubernetes;
-  inherit (config.keystone) cluster derived;
+  inherit (config.keystone) cluster derived host;
   yaml = pkgs.formats.yaml { };
   # kubeadm runs the API server in a container, which sees this folder and not the store.
   path = name: file: if derived.isKubeadm then "/etc/kubernetes/policy/${name}" else file;
@@ -54,6 +54,23 @@ in
       type = lib.types.path;
       readOnly = true;
       description = "The API server's audit policy.";
+    };
+    nameservers = lib.mkOption {
+      type = lib.types.listOf lib.types.str;
+      default = host.site.nameservers;
+      defaultText = lib.literalExpression "host.site.nameservers";
+      example = [ "9.9.9.9" ];
+      description = ''
+        The DNS servers that the cluster's own asks for names outside. Not those of the machine: the mesh's is among them,
+        refuses all names but the mesh's, and the cluster's DNS asks a server by chance. Empty takes the machine's.
+      '';
+    };
+    resolvConf = lib.mkOption {
+      type = lib.types.nullOr lib.types.str;
+      default = if cfg.nameservers == [ ] then null else "/etc/keystone/resolv.conf";
+      defaultText = lib.literalExpression ''"/etc/keystone/resolv.conf"'';
+      readOnly = true;
+      description = "The file with the nameservers, which the kubelet gives to pods that ask outside.";
     };
     kubelet = lib.mkOption {
       type = lib.types.attrsOf lib.types.anything;
@@ -182,6 +199,9 @@ in
       ];
   };
 
+  config.environment.etc."keystone/resolv.conf" = lib.mkIf (derived.isNode && cfg.resolvConf != null) {
+    text = lib.concatMapStrings (server: "nameserver ${server}\n") cfg.nameservers;
+  };
   config.boot.kernel.sysctl = lib.mkIf derived.isNode {
     # what protectKernelDefaults expects
     "vm.panic_on_oom" = 0;

@@ -60,6 +60,7 @@ def test_k3s_on_the_primer(flake: Flake):
         "--kube-apiserver-arg=audit-log-maxbackup=10",
         "--kube-apiserver-arg=audit-log-maxsize=100",
         "--snapshotter=zfs",
+        "--resolv-conf=/etc/keystone/resolv.conf",
     ]
 
 

@@ -135,6 +135,23 @@ def test_what_cilium_hands_to_its_proxy_passes_the_firewall(flake: Flake, host: 
     assert accepted == (1 if passes else None)
 
 
+@pytest.mark.parametrize(
+    ("host", "servers"), [("dev-w1", "127.79.0.1"), ("kubeadm-w1", "192.168.10.1"), ("home-cloud-c1", "10.20.0.2")]
+)
+def test_pods_ask_the_sites_nameservers_and_never_the_meshs(flake: Flake, host: str, servers: str):
+    """The file of systemd-resolved names the mesh's too, and the cluster's DNS asks one of all by chance."""
+    path = "/etc/keystone/resolv.conf"
+    written = flake.host(host, f'c: c.config.environment.etc."{path.removeprefix("/etc/")}".text')
+    assert written == f"nameserver {servers}\n"
+    if host.startswith("kubeadm"):
+        [kubelet] = [it for it in flake.host(host, "c: c.config.keystone.kubeadm.documents") if "Kubelet" in it["kind"]]
+        assert kubelet["resolvConf"] == path
+    else:
+        assert f"--resolv-conf={path}" in flake.host(host, "c: c.config.services.k3s.extraFlags")
+    flags = flake.changed(host, "{ keystone.kubernetes.nameservers = [ ]; }", "c: c.config.services.k3s.extraFlags")
+    assert not [flag for flag in flags if "resolv-conf" in flag]
+
+
 def test_nothing_else_opens_ports(flake: Flake):
     opened = """c: let f = c.config.networking.firewall; in {
       interfaces = builtins.attrNames f.interfaces; trusted = f.trustedInterfaces;

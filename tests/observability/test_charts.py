@@ -342,6 +342,15 @@ def test_agents_run_on_every_node_with_no_more_rights_than_they_need() -> None:
         assert context["allowPrivilegeEscalation"] is False
 
 
+def test_the_probes_of_mesh_names_ask_the_machines_own_resolver() -> None:
+    hosts = releases(site())["alloy-hosts"].values
+    assert hosts["controller"]["hostNetwork"] is True
+    [mount] = hosts["alloy"]["mounts"]["extra"]
+    [volume] = hosts["controller"]["volumes"]["extra"]
+    assert mount == {"name": volume["name"], "mountPath": "/etc/resolv.conf", "readOnly": True}
+    assert volume["hostPath"] == {"path": "/run/systemd/resolve/stub-resolv.conf", "type": "File"}
+
+
 # --- our own objects ---
 
 

@@ -7,7 +7,12 @@
 }:
 let
   cfg = config.keystone.k3s;
-  inherit (config.keystone) cni derived host;
+  inherit (config.keystone)
+    cni
+    derived
+    host
+    kubernetes
+    ;
   yaml = pkgs.formats.yaml { };
   # Plain `kubectl` over SSH: the administrator's on servers, the kubelet's on agents.
   kubectl = pkgs.writeShellScriptBin "kubectl" ''
@@ -73,7 +78,7 @@ in
       );
       nodeTaint = map (t: "${t.key}=${t.value}:${t.effect}") host.taints;
       images = lib.optional cfg.airgapImages config.services.k3s.package.airgap-images;
-      extraKubeletConfig = config.keystone.kubernetes.kubelet;
+      extraKubeletConfig = kubernetes.kubelet;
       gracefulNodeShutdown = {
         enable = true;
         shutdownGracePeriod = "${toString cfg.shutdownSeconds}s";
@@ -81,6 +86,7 @@ in
       };
       extraFlags =
         lib.optional config.keystone.disk.zfs.snapshotter "--snapshotter=zfs"
+        ++ lib.optional (kubernetes.resolvConf != null) "--resolv-conf=${kubernetes.resolvConf}"
         ++ lib.optional (cni.flannelConf != null) "--flannel-conf=${cni.flannelConf}"
         ++ lib.optional (cni.flannelConf != null && derived.isRemote) "--flannel-iface=${config.services.tailscale.interfaceName}";
     };

@@ -176,6 +176,7 @@ in
             rotateCertificates = true;
             # Else each kubelet signs its own certificate, and nothing that reads its metrics can tell it from another.
             serverTLSBootstrap = true;
+            resolvConf = kubernetes.resolvConf;
             shutdownGracePeriod = "${toString k3s.shutdownSeconds}s";
             shutdownGracePeriodCriticalPods = "${toString (k3s.shutdownSeconds / 3)}s";
           }
