@@ -175,6 +175,15 @@ in
     };
 
     kubelet = lib.mapAttrs (_: lib.mkDefault) {
+      # Kubernetes' own, spelled out: k3s sets two of them lower and so drops the others, and a machine short of memory
+      # would evict nobody.
+      evictionHard = {
+        "memory.available" = "100Mi";
+        "nodefs.available" = "10%";
+        "nodefs.inodesFree" = "5%";
+        "imagefs.available" = "15%";
+        "imagefs.inodesFree" = "5%";
+      };
       maxPods = 110;
       podPidsLimit = 4096;
       protectKernelDefaults = true;

@@ -5,6 +5,9 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+import toolchain
 from tests.nix.evaluator import NIX, PROJECT, Flake
 
 
@@ -153,3 +156,12 @@ def test_the_script_of_the_full_deployment_test_is_sound():
     assert entries.count("role: agent") == 3
     unknown = subprocess.run([str(script), "cut", "w9"], capture_output=True, text=True, check=False)
     assert (unknown.returncode, unknown.stderr) == (2, "w9 is none of primer w1 w2 w3\n")
+
+
+@pytest.mark.parametrize("host", ["dev-w1", "kubeadm-w1"])
+def test_a_node_short_of_memory_or_room_evicts(flake: Flake, host: str):
+    """k3s names two of these limits itself, and the kubelet then drops its own for the others."""
+    limits = flake.host(host, "c: c.config.keystone.kubernetes.kubelet.evictionHard")
+    kubelet = toolchain.module_dir("k8s.io/kubernetes") / "pkg/kubelet/eviction/defaults_linux.go"
+    own = re.findall(r'"([a-zA-Z.]+)":\s+"([^"]+)"', kubelet.read_text())
+    assert limits == dict(own)
