@@ -25,17 +25,28 @@ in
       type = lib.types.listOf lib.types.str;
       default = [
         "atlantic"
+        "bnx2"
+        "bnx2x"
         "bnxt_en"
+        "e1000"
         "e1000e"
         "ena"
+        "hv_netvsc"
+        "i40e"
+        "iavf"
+        "ice"
         "igb"
         "igc"
         "ixgbe"
+        "ixgbevf"
+        "mlx4_en"
         "mlx5_core"
+        "r8152"
         "r8169"
         "tg3"
         "virtio_net"
         "vmxnet3"
+        "xen_netfront"
       ];
       example = [ "e1000e" ];
       description = "Drivers of network cards in the initrd.";

@@ -96,16 +96,32 @@ in
       };
     };
 
+    # Nobody looks what a machine has before its system is built: the initrd knows the controllers that the installer does,
+    # else a disk that was just installed on is not found at the first boot.
     boot.initrd.availableKernelModules = [
+      "aacraid"
       "ahci"
+      "ata_piix"
+      "hpsa"
+      "hv_storvsc"
+      "isci"
+      "megaraid_sas"
+      "mpi3mr"
+      "mpt3sas"
       "nvme"
       "sd_mod"
+      "sdhci_pci"
+      "smartpqi"
       "sr_mod"
+      "uas"
       "usb_storage"
       "usbhid"
       "virtio_blk"
       "virtio_pci"
       "virtio_scsi"
+      "vmd"
+      "vmw_pvscsi"
+      "xen_blkfront"
       "xhci_pci"
     ];
     services.fstrim.enable = true;
