@@ -43,6 +43,9 @@ in
         IPv6AcceptRA = false;
         LinkLocalAddressing = "ipv6";
       };
+      # The initrd has another machine-id than the system: by an id made of it, a server that gave the initrd the reserved
+      # address would keep it from the system.
+      dhcpV4Config = lib.mkIf (!static) { ClientIdentifier = "mac"; };
       linkConfig = {
         RequiredForOnline = "routable";
       }

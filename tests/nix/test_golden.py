@@ -94,6 +94,7 @@ def test_k3s_on_an_agent_holds_the_agent_token_alone(flake: Flake):
         "--node-ip=192.168.10.21",
         "--kubelet-arg=config=/store/k3s-kubelet-config",
         "--snapshotter=zfs",
+        "--resolv-conf=/etc/keystone/resolv.conf",
     ]
     assert flake.host("ten-w1", "c: builtins.attrNames c.config.age.secrets") == ["agent-token"]
 
@@ -235,6 +236,16 @@ def test_the_initrd_has_ssh_where_the_disk_is_unlocked_remotely(flake: Flake, ho
         assert (initrd["port"], initrd["keys"]) == (2223, ["/etc/ssh/initrd_ssh_host_ed25519_key"])
 
 
+def test_the_initrd_finds_disks_behind_controllers_of_servers(flake: Flake):
+    """What the installer finds, the first boot must find too."""
+    modules = flake.host("ten-w1", "c: c.config.boot.initrd.availableKernelModules")
+    assert {"nvme", "ahci", "vmd", "megaraid_sas", "mpt3sas", "smartpqi", "hpsa", "sdhci_pci", "virtio_blk"} <= set(
+        modules
+    )
+    remote = flake.host("home-cloud-c2", "c: c.config.boot.initrd.availableKernelModules")
+    assert {"e1000e", "i40e", "ice", "mlx4_en", "mlx5_core", "r8169"} <= set(remote)
+
+
 def test_static_addresses_are_set_and_reserved_ones_are_asked_for(flake: Flake):
     static = unit_of_network(flake, "dev-w1")
     assert "MACAddress=02:00:00:79:00:11" in static
@@ -244,6 +255,8 @@ def test_static_addresses_are_set_and_reserved_ones_are_asked_for(flake: Flake):
     assert "DHCP=no" in static
     reserved = unit_of_network(flake, "home-cloud-c1")
     assert "DHCP=ipv4" in reserved
+    # else initrd and system would be two machines for the DHCP server, with one address between them
+    assert "[DHCPv4]\nClientIdentifier=mac" in reserved
     assert "Address=" not in reserved.replace("MACAddress=", "")
     initrd = flake.host("home-cloud-c2", 'c: c.config.boot.initrd.systemd.network.units."10-lan.network".text')
     assert "MACAddress=52:54:00:00:00:16" in initrd
