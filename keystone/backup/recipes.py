@@ -29,11 +29,13 @@ KUBEADM_ETCD = Recipe(
     title="etcd, with kubeadm",
     needs=("the Primer, installed with the same stack file; this way was not tried on a machine",),
     steps=(
-        "scp COPY root@PRIMER:/root/ && ssh root@PRIMER systemctl stop kubelet",
-        "ssh root@PRIMER mv /etc/kubernetes/manifests/etcd.yaml /root/ && ssh root@PRIMER rm -rf /var/lib/etcd",
+        "scp COPY root@PRIMER:/root/",
+        "ssh root@PRIMER 'mkdir manifests && mv /etc/kubernetes/manifests/*.yaml manifests/'",
+        "ssh root@PRIMER 'while crictl ps --quiet --name etcd | grep -q .; do sleep 2; done'",
+        "ssh root@PRIMER find /var/lib/etcd -mindepth 1 -delete",
         "ssh root@PRIMER etcdutl snapshot restore /root/COPY --data-dir /var/lib/etcd --name PRIMER "
         "--initial-cluster PRIMER=https://ADDRESS:2380 --initial-advertise-peer-urls https://ADDRESS:2380",
-        "ssh root@PRIMER mv /root/etcd.yaml /etc/kubernetes/manifests/ && ssh root@PRIMER systemctl start kubelet",
+        "ssh root@PRIMER 'mv manifests/*.yaml /etc/kubernetes/manifests/'",
     ),
 )
 RECIPES: Mapping[Kind, Recipe] = {

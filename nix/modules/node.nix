@@ -22,6 +22,7 @@
     ./kubeadm/control-plane.nix
     ./kubeadm/etcd-backup.nix
     ./kubeadm/join.nix
+    ./kubeadm/renewal.nix
     ./kubernetes-policy.nix
     ./mesh/backup.nix
     ./mesh/headscale.nix

@@ -63,6 +63,27 @@ def test_cilium_replaces_kube_proxy_and_flannel_does_not(flake: Flake):
     assert "KubeProxyConfiguration" in kinds
 
 
+def test_plugins_that_call_others_find_them(flake: Flake):
+    """flannel's image holds flannel alone: bridge, loopback and portmap are the machine's."""
+    runtime = 'c: c.config.virtualisation.containerd.settings.plugins."io.containerd.cri.v1.runtime".cni.bin_dirs'
+    own, theirs = flake.host("kubeadm-flannel-w1", runtime)
+    assert own == "/opt/cni/bin"
+    assert re.fullmatch(r"/nix/store/[a-z0-9]{32}-cni-plugins[^/]*/bin", theirs)
+
+
+def test_what_a_restore_of_etcd_types_is_on_the_path(flake: Flake):
+    names = flake.host("kubeadm-primer", "c: map (p: p.pname or p.name) c.config.environment.systemPackages")
+    assert {"etcd", "cri-tools"} <= set(names)
+    crictl = flake.host("kubeadm-primer", 'c: c.config.environment.etc."crictl.yaml".text')
+    assert crictl == "runtime-endpoint: unix:///run/containerd/containerd.sock\n"
+
+
+def test_every_server_renews_its_certificates_by_itself(flake: Flake):
+    for host, there in (("kubeadm-primer", True), ("kubeadm-s1", True), ("kubeadm-w1", False), ("ten-s1", False)):
+        timers = flake.host(host, "c: builtins.attrNames c.config.systemd.timers")
+        assert ("keystone-kubeadm-renewal" in timers) is there, host
+
+
 def test_the_primer_applies_plugin_and_gitops_engine_from_the_build(flake: Flake):
     script = flake.host("kubeadm-primer", "c: c.config.systemd.services.keystone-bootstrap.script")
     applied = re.findall(r"--filename /nix/store/[a-z0-9]{32}-(\S+)", script)

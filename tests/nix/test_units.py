@@ -98,13 +98,33 @@ def test_the_authorities_are_placed_once_and_then_left_alone(flake: Flake, tmp_p
 def test_k3s_is_restarted_when_its_certificate_is_about_to_end(flake: Flake, tmp_path: Path, days: int, restarts: int):
     renewal = unit(flake, "dev-w1", "k3s-certificate-renewal", tmp_path)
     renewal.program("systemctl", "")
-    folder = tmp_path / "var/lib/rancher/k3s/agent"
-    folder.mkdir(parents=True)
-    make = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    files = ["-keyout", str(tmp_path / "key"), "-out", str(folder / "client-kubelet.crt")]
-    subprocess.run([*make, "-subj", "/CN=a", "-days", str(days), *files], check=True, capture_output=True)
+    certificate(tmp_path / "var/lib/rancher/k3s/agent/client-kubelet.crt", days)
     assert renewal.run().returncode == 0
     assert renewal.called() == ["systemctl restart k3s.service"] * restarts
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not on PATH")
+@pytest.mark.parametrize(("days", "renews"), [(300, False), (60, True)])
+def test_kubeadms_control_plane_gets_new_certificates_before_they_end(
+    flake: Flake, tmp_path: Path, days: int, renews: bool
+):
+    renewal = unit(flake, "kubeadm-s1", "keystone-kubeadm-renewal", tmp_path)
+    renewal.program("kubeadm", "")
+    renewal.program("crictl", '[ "$1" != ps ] || printf "one\\ntwo\\n"')
+    certificate(tmp_path / "etc/kubernetes/pki/apiserver.crt", days)
+    assert renewal.run().returncode == 0
+    shown = "crictl ps --quiet --name ^(etcd|kube-apiserver|kube-controller-manager|kube-scheduler)$"
+    done = ["kubeadm certs renew all", shown, "crictl stop --timeout 30 one two"]
+    assert sorted(renewal.called()) == (sorted(done) if renews else [])
+    assert not renews or renewal.called()[0] == done[0], "what starts again reads the new ones"
+
+
+def certificate(file: Path, days: int) -> None:
+    """A certificate that ends in so many days."""
+    file.parent.mkdir(parents=True)
+    make = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    files = ["-keyout", str(file.with_suffix(".key")), "-out", str(file)]
+    subprocess.run([*make, "-subj", "/CN=a", "-days", str(days), *files], check=True, capture_output=True)
 
 
 def test_a_wrong_authority_is_not_joined(flake: Flake, tmp_path: Path):

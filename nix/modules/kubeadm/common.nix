@@ -93,7 +93,11 @@ in
             options.SystemdCgroup = true;
           };
           cni = {
-            bin_dirs = [ "/opt/cni/bin" ];
+            # flannel brings its own plugin alone, and calls others
+            bin_dirs = [
+              "/opt/cni/bin"
+              "${pkgs.cni-plugins}/bin"
+            ];
             conf_dir = "/etc/cni/net.d";
           };
         };
@@ -189,6 +193,7 @@ in
       "net.ipv4.ip_forward" = 1;
     };
     services.logind.settings.Login.InhibitDelayMaxSec = k3s.shutdownSeconds;
+    environment.etc."crictl.yaml".text = "runtime-endpoint: ${cfg.nodeRegistration.criSocket}\n";
     environment.systemPackages = tools ++ [ (lib.hiPrio kubectl) ];
     systemd.tmpfiles.settings."10-kubeadm" = {
       "/etc/kubernetes".d.mode = "0700";

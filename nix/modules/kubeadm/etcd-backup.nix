@@ -33,6 +33,7 @@ in
   };
 
   config = lib.mkIf (derived.isKubeadm && derived.isServer) {
+    environment.systemPackages = [ pkgs.etcd ]; # etcdutl, which brings a snapshot back
     systemd = import ../../lib/kept-copies.nix { inherit pkgs; } {
       name = "etcd-backup";
       description = "Save etcd to disk";
