@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -318,6 +320,21 @@ def test_the_installer_enrols_the_tpm_only_where_it_unlocks(flake: Flake):
     hook = "c: c.config.disko.devices.disk.main.content.partitions.luks.content.postCreateHook"
     assert "--unlock-key-file=/run/keystone/disk.key" in flake.host("dev-w1", hook)
     assert flake.host("home-cloud-c2", hook) == ""
+
+
+@pytest.mark.parametrize(("listed", "status"), [("echo /dev/tpmrm0 MSFT0101:00", 0), ("echo No suitable >&2", 1)])
+def test_a_machine_without_a_tpm_ends_the_installation_with_the_cure(
+    flake: Flake, tmp_path: Path, listed: str, status: int
+):
+    """Listing ends well where there is none."""
+    hook = flake.host("dev-w1", "c: c.config.disko.devices.disk.main.content.partitions.luks.content.postCreateHook")
+    program = tmp_path / "systemd-cryptenroll"
+    program.write_text(f"#!/bin/sh\ncase $1 in --tpm2-device=list) {listed};; esac\n")
+    program.chmod(0o755)
+    path = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    done = subprocess.run(["bash", "-ec", hook], env=path, capture_output=True, text=True, check=False)
+    assert done.returncode == status
+    assert ("w1: keystone.host.unlock is tpm2, but this machine has no TPM2" in done.stderr) is bool(status)
 
 
 def test_the_install_marker_says_who_the_machine_is(flake: Flake):
