@@ -15,8 +15,13 @@ from tests.engine import Run
 from tests.waiting import until
 
 pytestmark = [pytest.mark.timeout(900)]
-OTHERS = {"policies site-argocd-people", "service_tokens site-robot"}
-"""What waits for nothing, and whose interruption is not tried here."""
+LOGIN = {"policies site-argocd-people", "service_tokens site-robot"}
+OTHERS = {
+    "cfd_tunnel$": {*LOGIN, "apps site-argocd"},
+    "dns_records$": {*LOGIN, "apps site-argocd"},
+    "access/apps$": LOGIN,
+}
+"""What does not wait for the create at a path, and is made beside it."""
 
 
 def plugin() -> psutil.Process:
@@ -35,7 +40,7 @@ def kill_while_creating(stage: Stage, cloud: Cloud, path: str, *, arrives: bool)
         update = pool.submit(stage.keystone if arrives else stage.impatient, "up")
         # What else runs beside it comes to its end first: each interrupted create is a story of its own.
         until(lambda: bool(stage.pending(path) and cloud.held()), "the create that waits", RUN_SECONDS)
-        until(lambda: set(cloud.objects()) >= OTHERS and len(stage.pending()) == 1, "the end of all others", 60)
+        until(lambda: set(cloud.objects()) >= OTHERS[path] and len(stage.pending()) == 1, "the end of all others", 60)
         plugin().kill()
         cloud.fail()
         ended = update.result()
