@@ -26,6 +26,8 @@ TUNNEL_NAME = ".cfargotunnel.com"
     guards={"policies": ([], ABSENT), "httpOnlyCookieAttribute": (False,)},
 )
 def application(it: Resource) -> Findings:
+    if it.at("type") == "bookmark":
+        return  # a link, which guards nothing and takes no policy
     if not list(it.each("policies")):
         yield Finding("policies", "empty", "without a policy nobody decides who comes in")
     if it.at("httpOnlyCookieAttribute") is False:

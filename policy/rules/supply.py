@@ -12,6 +12,8 @@ from rules import charts, workloads
 EXACT = re.compile(r"^v?\d+\.\d+\.\d+(?:[-+][0-9A-Za-z.+-]+)?$")
 DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
 MOVING = ("latest", "stable", "edge", "nightly", "main", "master", "dev")
+ROLLING = ("latest-", "stable-", "edge-", "nightly-")
+TAGS = ("tag", "imageTag")
 TAG = re.compile(r":[\w][\w.-]*$")
 SOURCES = custom("source.toolkit.fluxcd.io/v1", "HelmRepository", "OCIRepository", "GitRepository")
 OCI = custom("source.toolkit.fluxcd.io/v1", "OCIRepository")
@@ -186,8 +188,13 @@ def image(it: Resource) -> Findings:
 def chart_image(it: Resource) -> Findings:
     path, values = charts.values(it)
     for place, key, text in strings(values, path):
-        if (key == "tag" and text in MOVING) or (key == "image" and text.rpartition(":")[2] in MOVING):
+        if (key in TAGS and _moves(text)) or (key == "image" and _moves(text.rpartition(":")[2])):
             yield Finding(place, text, "what runs there would change without a change here")
+
+
+def _moves(tag: str) -> bool:
+    """Whether a tag names the newest of a kind, such as latest or latest-alpine."""
+    return tag in MOVING or (tag.startswith(ROLLING) and "@" not in tag)
 
 
 @rule(
