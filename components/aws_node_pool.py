@@ -187,7 +187,12 @@ class AwsNodePool(pulumi.ComponentResource):
                     "default_result": "CONTINUE",
                 }
             ],
-            instance_refresh={"strategy": "Rolling", "preferences": {"min_healthy_percentage": 90}},
+            instance_refresh={
+                "strategy": "Rolling",
+                "preferences": {"min_healthy_percentage": 90},
+                # With AZRebalance off, machines would stay in a subnet that is given up, and it with them.
+                "triggers": ["vpc_zone_identifier"],
+            },
             # `keystone verify` says which machines joined; spot capacity may take its time.
             wait_for_capacity_timeout="0",
             tags=[

@@ -65,6 +65,13 @@ def test_a_group_mixes_spot_and_on_demand_over_its_zones(deploy: Deploy) -> None
     assert len(group.inputs["vpcZoneIdentifiers"]) == 2
 
 
+def test_machines_leave_a_zone_that_is_given_up(deploy: Deploy) -> None:
+    [group] = deploy(the_account(site())).of(autoscaling.Group)
+    # The provider takes its own words here, not the SDK's.
+    assert group.inputs["instanceRefresh"]["triggers"] == ["vpc_zone_identifier"]
+    assert "AZRebalance" in group.inputs["suspendedProcesses"]
+
+
 def test_tags_with_slashes_stay_on_the_group(deploy: Deploy) -> None:
     engine = deploy(the_account(site()))
     [group] = engine.of(autoscaling.Group)
