@@ -339,5 +339,12 @@ def test_the_forms_of_a_foreign_key_hold_no_public_part() -> None:
     assert body[0].encode() not in kept
 
 
+@pytest.mark.parametrize("white", list(" \t\n\r\f\v"))
+def test_any_white_space_may_break_a_long_run(white: str) -> None:
+    text = base64.b64encode(b"of a document " + ROOT_SECRET.encode() + b" and more").decode()
+    [finding] = SCANNER.scan([Place("x", f"{text[:30]}{white}{text[30:]}".encode())])
+    assert "root secret" in str(finding)
+
+
 def test_random_bytes_are_no_secret() -> None:
     assert SCANNER.scan([Place("x", gzip.compress(random.Random(4).randbytes(200_000)))]) == []

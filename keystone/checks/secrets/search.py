@@ -25,7 +25,7 @@ DEPTH = 2
 """How many layers of base64 or hex around whole documents are opened."""
 _KEEP = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _DROP = bytes(set(range(256)) - set(_KEEP))
-_SPACE = b" \t\r\n"
+_SPACE = b" \t\r\n\f\v"  # all that `\s` stands for: what is left in a run breaks its decoding
 _BREAK = re.compile(rb"\\+[nrt]")
 _CODE = re.compile(rb"((?:\\+u[0-9a-fA-F]{4})+)|\\+x([0-9a-fA-F]{2})|%(?:25)*([0-9a-fA-F]{2})")
 # A long run of base64 or hex, perhaps over several lines of a file or of a JSON text.
