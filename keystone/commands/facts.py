@@ -31,7 +31,7 @@ def facts(stack: StackOption = "dev", check: CheckOption = False, secrets: Secre
     for path in changed:
         typer.echo(f"written  {path}")
     if not changed:
-        typer.echo("unchanged")
+        typer.echo("facts: unchanged")
 
 
 def render(stack: str, project: Path = Path(), *, check: bool = False, secrets: bool = True) -> list[str]:

@@ -26,7 +26,7 @@ def test_facts_and_secrets_are_written_once(project: Path, capsys: pytest.Captur
     assert "written  nix/facts/dev/w3.json\n" in said
     assert "written  nix/secrets/dev/w3/agent-token.age\n" in said
     assert cli.main(["facts", "--stack", "dev"]) == 0
-    assert capsys.readouterr().out == "unchanged\n"
+    assert capsys.readouterr().out == "facts: unchanged\n"
     assert cli.main(["facts", "--check"]) == 0
     assert (project / "nix/facts/dev/w3.json").read_bytes() == (ROOT / "nix/facts/dev/w3.json").read_bytes()
 
