@@ -259,6 +259,17 @@ def test_an_interrupted_create_of_a_type_that_is_not_adopted_is_left_to_a_person
     assert f"{urn}: was being created when the last update was interrupted, and may exist." in str(caught.value)
     assert f"`keystone refresh --adopt {urn}=ITS-ID`" in str(caught.value)
 
+    wrong = f"{urn}-of-somebody"
+    message = rf"^--adopt: {wrong} is not what an interrupted update has left half made\. Left: {urn}\.$"
+    with pytest.raises(KeystoneError, match=message):
+        state.settle("dev", project.folder, print, {wrong: "its-id"})
+
+
+def test_nothing_is_adopted_where_no_update_was_interrupted(project: Project) -> None:
+    state.load("dev", project.folder, create=True)
+    with pytest.raises(KeystoneError, match=r"^--adopt: urn:pulumi:x is not .*\. Nothing is left: type it without\.$"):
+        state.settle("dev", project.folder, print, {"urn:pulumi:x": "its-id"})
+
 
 def test_without_a_passphrase_there_is_one_line(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PULUMI_CONFIG_PASSPHRASE")

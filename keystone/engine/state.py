@@ -222,17 +222,24 @@ def settle(
 
     Deletes and updates are simply repeated. Creates are repeated where that makes nothing twice; any other is looked
     for, and what is found is read into the state. `known` are the ids, by URN, that a person has found. Raises
-    KeystoneError when only a person can tell, or when the state cannot be mended: it stays as it was then.
+    KeystoneError when only a person can tell, when `known` names anything else, or when the state cannot be mended: it
+    stays as it was then.
     """
     document = _export(stack, project)
     pending = _deployment(document or {}).get("pending_operations") or []
-    if document is None or not pending:
-        return
     doubtful = [
         one["resource"]
         for one in pending
         if one["type"] == "creating" and not adoption.repeatable(one["resource"]["type"])
     ]
+    if strange := sorted(known.keys() - {one["urn"] for one in doubtful}):
+        raise KeystoneError(
+            "--adopt",
+            f"{', '.join(strange)} is not what an interrupted update has left half made",
+            f"Left: {', '.join(one['urn'] for one in doubtful)}" if doubtful else "Nothing is left: type it without",
+        )
+    if document is None or not pending:
+        return
     found = {one["urn"]: known[one["urn"]] for one in doubtful if one["urn"] in known}
     for wanted in asked_for(stack, project, [one for one in doubtful if one["urn"] not in found]):
         if identity := adoption.find(wanted, say):
