@@ -26,6 +26,8 @@ SPACE_NEEDED = 2 * 1024**3
 START_SECONDS = 60.0
 UNITS_SECONDS = control.UNITS_SECONDS + control.JOIN_SECONDS + 30.0
 STOP_SECONDS = 150.0
+WAITING = {"off": "is off", "initrd": "waits for its passphrase"}
+"""Words for machines that somebody has to do something for."""
 NOT_RUNNING = 3
 """Exit status of `status` without a running twin, as of `systemctl status`."""
 
@@ -71,9 +73,27 @@ def up(stack: Stack = "dev", project: Project = Path()) -> None:
     found = control.request(site.control_socket, "status")
     for line in _crashes(found):
         say(line)
-    machines = found["machines"]
-    installed = sum(machine["state"] == "installed" for machine in machines.values())
-    say(f"{len(machines)} machines on {site.network}, {installed} installed")
+    for line in _screens(site, found["machines"]):
+        say(line)
+    say(_summary(site, found["machines"]))
+
+
+def _screens(site: Site, machines: dict[str, Any]) -> Iterator[str]:
+    """What the screen of a machine in the installer shows, where the stack file says something else."""
+    from twin.ssh_keys import installer_public_key  # it comes with cryptography, which takes its time
+
+    for name, host in site.settings.hosts.items():
+        shown = installer_public_key(str(site.network), name)
+        if machines[name]["state"] == "installer" and not (host.installer_host_key or "").startswith(shown):
+            yield f"the screen of {name} shows installerHostKey: {shown}"
+
+
+def _summary(site: Site, machines: dict[str, Any]) -> str:
+    states = {name: machine["state"] for name, machine in machines.items()}
+    parts = [f"{len(machines)} machines on {site.network}"]
+    parts.append(f"{sum(state == 'installed' for state in states.values())} installed")
+    parts += [f"{name} {WAITING[state]}" for name, state in states.items() if state in WAITING]
+    return ", ".join(parts)
 
 
 def fetch_definitions(site: Site) -> None:

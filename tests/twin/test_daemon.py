@@ -24,6 +24,7 @@ from tests.twin import sites
 from tests.twin.projects import REPOSITORY, STACK, Project, eventually, make
 from twin import control, processes
 from twin.ports import wanted
+from twin.ssh_keys import installer_public_key
 
 pytestmark = [pytest.mark.twin, pytest.mark.timeout(400)]
 
@@ -183,7 +184,11 @@ def test_a_host_added_to_the_stack_file_gets_a_machine_and_one_taken_out_stays_u
     }
     gone = hosts.pop("w2")
     project.write()
-    project.run("up")
+    own = installer_public_key(str(project.network), "w3")
+    assert f"\ntwin: the screen of w3 shows installerHostKey: {own}\n" in project.run("up").stderr
+    hosts["w3"]["installerHostKey"] = own
+    project.write()
+    assert "shows installerHostKey" not in project.run("up").stderr
     found = project.status()["machines"]
     assert sorted(found) == ["primer", "w1", "w2", "w3"]
     assert not found["w2"]["inStackFile"]
@@ -278,6 +283,7 @@ def test_an_installed_site_survives_kill_stop_and_power_cuts_and_goes_without_a_
     said = installed.run("up").stderr
     assert "w1: k3s is activating: All connection attempts failed" in said
     assert "waiting for" not in said
+    assert "1 installed, primer is off\n" in said
     installed.run("power-on", "primer")
     assert eventually(lambda: installed.units() == {"active"}, 60)
 
