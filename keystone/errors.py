@@ -1,4 +1,4 @@
-"""The one error that Keystone's commands raise for a fault that a user can mend."""
+"""The one error that Keystone's commands raise for a fault that a user can mend, and PyYAML's faults as such."""
 
 
 class KeystoneError(Exception):
@@ -9,3 +9,11 @@ class KeystoneError(Exception):
         self.problem = problem.rstrip(".")
         self.cure = cure.rstrip(".")
         super().__init__(f"{self.place}: {self.problem}." + (f" {self.cure}." if self.cure else ""))
+
+
+def of_yaml(place: str, error: Exception) -> KeystoneError:
+    """What PyYAML says of a file, in one line."""
+    mark, said = getattr(error, "problem_mark", None), getattr(error, "problem", None) or type(error).__name__
+    where = f" in line {mark.line + 1}" if mark is not None else ""
+    cure = "Indent by spaces, not tabs" if "'\\t'" in said else "Correct it"
+    return KeystoneError(place, f"is not sound YAML: {said}{where}", cure)

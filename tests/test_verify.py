@@ -333,7 +333,7 @@ def test_a_merge_keeps_other_clusters_and_replaces_ours(tmp_path: Path) -> None:
     assert [each.name for each in file.parent.iterdir()] == ["config"]
 
 
-@pytest.mark.parametrize(("text", "message"), [("- a\n", "is not a kubeconfig"), ("a: [", "is not YAML")])
+@pytest.mark.parametrize(("text", "message"), [("- a\n", "is not a kubeconfig"), ("a: [", "is not sound YAML")])
 def test_a_file_that_is_no_kubeconfig_is_left_as_it_is(tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "config"
     file.write_text(text)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from keystone.errors import KeystoneError
+from keystone.errors import KeystoneError, of_yaml
 from keystone.published import TWIN_PASSPHRASE
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def plain_config(stack: str, project: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise KeystoneError(path.name, "does not exist", f"Make it with `keystone init {stack}`") from None
     except yaml.YAMLError as error:
-        raise KeystoneError(path.name, f"is not YAML: {' '.join(str(error).split())}") from None
+        raise of_yaml(path.name, error) from None
     config = document.get("config") if isinstance(document, dict) else None
     return {str(key): value for key, value in config.items()} if isinstance(config, dict) else {}
 

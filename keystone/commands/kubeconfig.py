@@ -10,7 +10,7 @@ import yaml
 
 from keystone.commands.verify import context_of
 from keystone.engine.process import quick
-from keystone.errors import KeystoneError
+from keystone.errors import KeystoneError, of_yaml
 from keystone.files import write_file
 from keystone.hosts import kubeconfig as files
 
@@ -69,7 +69,7 @@ def _existing(file: Path) -> dict[str, Any]:
     except FileNotFoundError:
         document = None
     except yaml.YAMLError as fault:
-        raise KeystoneError(str(file), f"is not YAML: {' '.join(str(fault).split())}", "Mend or move it") from None
+        raise of_yaml(str(file), fault) from None
     if document is None:
         return {"apiVersion": "v1", "kind": "Config"}
     entries = [document.get(key) or [] for key in LISTS] if isinstance(document, dict) else [None]

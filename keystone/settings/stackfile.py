@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from keystone.errors import KeystoneError
+from keystone.errors import KeystoneError, of_yaml
 from keystone.settings.faults import Fault
 
 NAMESPACE = "keystone"
@@ -80,17 +80,11 @@ def config_of(stack: str, project: Path = Path()) -> dict[str, Any]:
             file.name, "there is no such stack file", f"Make it with `keystone init {stack}`, or correct the name"
         ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise KeystoneError(file.name, f"is not sound YAML: {_one_line(error)}", "Correct it") from None
+        raise of_yaml(file.name, error) from None
     config = document.get("config") if isinstance(document, dict) else None
     if not isinstance(config, dict) or not all(isinstance(key, str) for key in config):
         raise KeystoneError(file.name, "has no `config:` with keys", "Put the settings below `config:`")
     return config
-
-
-def _one_line(error: Exception) -> str:
-    mark = getattr(error, "problem_mark", None)
-    where = f" in line {mark.line + 1}" if mark is not None else ""
-    return f"{getattr(error, 'problem', None) or type(error).__name__}{where}"
 
 
 def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:

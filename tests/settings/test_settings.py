@@ -183,6 +183,7 @@ def test_a_stack_name_is_never_a_path(name: str, tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("config: {a: [}", "is not sound YAML: .* in line 1"),
+        ("config:\n\ta: 1", r"is not sound YAML: found character '\\t' .* in line 2\. Indent by spaces, not tabs\."),
         ("config:\n  a: 1\n  a: 2", "is not sound YAML: the key a stands there twice in line 3"),
         ("config:\n  ? [a]\n  : 1", "is not sound YAML: found unhashable key in line 2"),
         ("{}", "has no `config:` with keys"),

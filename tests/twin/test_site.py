@@ -57,7 +57,7 @@ def test_a_missing_stack_file_is_named_with_the_command_that_makes_it(tmp_path: 
 
 def test_a_stack_file_that_is_no_yaml_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "Pulumi.bad.yaml").write_text("config: [unclosed\n  - x: {")
-    with pytest.raises(KeystoneError, match=r"Pulumi.bad.yaml: is not YAML") as caught:
+    with pytest.raises(KeystoneError, match=r"Pulumi.bad.yaml: is not sound YAML: .* in line 2") as caught:
         twin_options("bad", tmp_path)
     assert "\n" not in str(caught.value)
 
