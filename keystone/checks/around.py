@@ -3,6 +3,7 @@
 import json
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -111,10 +112,12 @@ def of_secrets(
     events: bytes = b"",
     state: Path | None = None,
     scanner: "Scanner | None" = None,
+    since: float = 0.0,
 ) -> tuple[list[Finding], list[str], int]:
     """The secrets that leaked, the names of those that are too short to look for, and how many places were searched.
 
-    Looks into the exported state (or `state`, a file of it), the event log, logs, facts, the git tree and `paths`.
+    Looks into the exported state (or `state`, a file of it), the event log, logs (those written `since` then), facts,
+    the git tree and `paths`.
     Raises KeystoneError when the secrets cannot be decrypted or a place cannot be read.
     """
     from keystone.checks.secrets import Place, places
@@ -122,7 +125,7 @@ def of_secrets(
     # Decrypting takes as long as exporting: both at once.
     export = _Background(lambda: exported(stack, project)) if state is None else None
     scanner = scanner or scanner_of(stack, project)
-    searched = [*places.usual(stack, project), *places.git_tree(project), *places.of_paths(paths or [])]
+    searched = [*places.usual(stack, project, since), *places.git_tree(project), *places.of_paths(paths or [])]
     searched += [Place("event log", events)] if events else []
     document = export.value() if export is not None else places.of_file(state).data if state is not None else b""
     searched += [Place(places.STATE, document)] if document else []
@@ -137,6 +140,8 @@ class Around:
         self._project = project
         self._events: list[str] = []
         self._early: _Background[Scanner] | None = None
+        # File systems round the times of their files.
+        self._began = time.time() - 1.0
         # A project without Keystone's settings (plain Pulumi) has nothing to be checked.
         file = stackfile.path_of(stack, project)
         self._ours = file.exists() and bool(stackfile.settings_of(_config(stack, project)))
@@ -176,7 +181,9 @@ class Around:
         if self._early is None:
             return
         events = "".join(self._events).encode()
-        found, short, _ = of_secrets(self._stack, self._project, events=events, scanner=self._early.value())
+        found, short, _ = of_secrets(
+            self._stack, self._project, events=events, scanner=self._early.value(), since=self._began
+        )
         for name in short:
             print(f"warning: check secrets: {name} is too short to be searched for", file=sys.stderr)
         require("secrets", found)

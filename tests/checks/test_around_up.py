@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -184,12 +185,25 @@ def test_a_secret_that_an_update_leaves_behind_fails_it(
         file = fake.project / {"logs": ".twin/dev/logs/a.log", "facts": "nix/facts/dev/w1.json"}[where]
         file.parent.mkdir(parents=True)
         file.write_text(secret)
+        written_by_the_update = time.time() + 60
+        os.utime(file, (written_by_the_update, written_by_the_update))
     assert main(["up"]) == 1
     said = capsys.readouterr().err
     assert "holds the recovery passphrase of w1. Take it out, then rotate it" in said
     assert "check secrets: 1 finding." in said
     assert secret not in said
     assert "up --stack" in fake.calls()
+
+
+def test_the_logs_of_earlier_runs_are_left_to_the_check_alone(fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
+    log = fake.project / ".twin/dev/logs/a.log"
+    log.parent.mkdir(parents=True)
+    log.write_text(ROOT_SECRET)
+    an_hour_ago = time.time() - 3600
+    os.utime(log, (an_hour_ago, an_hour_ago))
+    assert main(["up"]) == 0
+    assert main(["check", "secrets"]) == 1
+    assert f"[own-secret] {log}:1: holds the root secret." in capsys.readouterr().err
 
 
 def test_debug_events_go_nowhere_and_are_no_findings(fake: Fake) -> None:

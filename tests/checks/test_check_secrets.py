@@ -7,6 +7,7 @@ import inspect
 import json
 import random
 import re
+import shutil
 import subprocess
 import textwrap
 from collections.abc import Callable
@@ -292,6 +293,13 @@ def test_the_engines_own_folder_is_searched_where_its_variable_says(
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("PULUMI_HOME", str(tmp_path / "elsewhere"))
     assert [one.problem for one in SCANNER.scan(places.usual("dev", tmp_path))] == ["holds the agent token"]
+    of_the_twin = tmp_path / ".twin/dev/pulumi"
+    of_the_twin.parent.mkdir(parents=True)
+    (tmp_path / "elsewhere").rename(of_the_twin)
+    monkeypatch.setenv("PULUMI_HOME", str(of_the_twin))
+    monkeypatch.chdir(tmp_path)
+    assert len(SCANNER.scan(places.usual("dev", Path()))) == 1, "one folder under two names is read once"
+    shutil.rmtree(of_the_twin)
     monkeypatch.delenv("PULUMI_HOME")
     assert SCANNER.scan(places.usual("dev", tmp_path)) == []
 

@@ -74,6 +74,13 @@ def _recent(files: Iterable[Path]) -> Iterator[Place]:
         yield Place(f"{file} from byte {start}" if start else str(file), _read(file, start))
 
 
+def _written(file: Path) -> float:
+    try:
+        return file.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0  # as in `_recent`
+
+
 def git_tree(project: Path) -> Iterator[Place]:
     """What git tracks as it lies in the folder, and new files that are not ignored. Nothing outside of a repository."""
     line = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
@@ -89,15 +96,17 @@ def git_tree(project: Path) -> Iterator[Place]:
             yield of_file(file, name, listed=True)
 
 
-def usual(stack: str, project: Path) -> Iterator[Place]:
-    """Rendered facts, the derivations of the hosts' systems, the logs of plug-ins and twin.
+def usual(stack: str, project: Path, since: float = 0.0) -> Iterator[Place]:
+    """Rendered facts, the derivations of the hosts' systems, the logs of engine, plug-ins and twin.
 
-    The machines' own disks hold secrets rightly: not read.
+    Of the logs those that were written to at the time `since` (seconds of the epoch) or later: the engine keeps 500 MB
+    of earlier runs. The machines' own disks hold secrets rightly: not read.
     """
     facts, twin = project / "nix" / "facts" / stack, project / ".twin" / stack
-    folders = [facts, twin / "logs"]
-    folders += sorted(home / "logs" for home in {_engine_home(), twin / "pulumi"})
-    yield from _recent(file for folder in folders if folder.is_dir() for file in _files(folder))
+    yield from _recent(_files(facts))
+    homes = {home.resolve(): home / "logs" for home in (_engine_home(), twin / "pulumi")}
+    for folder in (twin / "logs", *sorted(homes.values())):
+        yield from _recent(file for file in _files(folder) if _written(file) >= since)
     hosts = sorted(file.stem for file in facts.glob("*.json"))
     yield from _recent(sorted({file for store in (STORE, twin / "store") for file in _systems(store, hosts)}))
 
