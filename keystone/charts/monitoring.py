@@ -113,7 +113,7 @@ def _ingress(settings: Settings, host: str) -> Thing:
 
 
 def bucket(settings: Settings, observability: Observability) -> Thing | None:
-    """The bucket for logs; Rook answers with a Secret of the same name."""
+    """The bucket for logs; Rook answers with a Secret and a ConfigMap of the same name."""
     if observability.logs.store != "bucket":
         return None
     return Thing(

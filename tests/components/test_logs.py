@@ -55,6 +55,11 @@ def test_with_a_bucket_loki_waits_for_it(deploy: Deploy) -> None:
         "additionalConfig": {"maxSize": "50Gi"},
     }
     assert claim["metadata"]["annotations"] == {"pulumi.com/waitFor": "jsonpath={.status.phase}=Bound"}
+    # Rook makes a ConfigMap of this name, which must not be the chart's own: those are called after the release.
+    release = engine.named("chart-loki-release").inputs["metadata"]["name"]
+    assert claim["metadata"]["name"] not in (release, f"{release}-runtime")
+    keys = engine.named("chart-loki-release").inputs["spec"]["values"]["singleBinary"]["extraEnvFrom"]
+    assert keys == [{"secretRef": {"name": claim["metadata"]["name"]}}]
     assert "rook-ceph-cluster-there" in engine.named("logs-bucket").dependencies
     assert "logs-authority" in engine.named("chart-loki").dependencies
     assert "logs-bucket" in engine.named("logs-authority").dependencies

@@ -123,7 +123,7 @@ def test_logs_in_a_bucket_travel_encrypted_and_without_keys_in_the_values() -> N
     s3 = found["loki"]["storage"]["s3"]
     assert s3["endpoint"].startswith("https://")
     assert s3["insecure"] is False
-    assert found["singleBinary"]["extraEnvFrom"] == [{"secretRef": {"name": "loki"}}]
+    assert found["singleBinary"]["extraEnvFrom"] == [{"secretRef": {"name": "loki-bucket"}}]
     assert "secret" not in json.dumps(s3).lower()
 
 
