@@ -7,13 +7,13 @@ from typing import Annotated
 import typer
 
 from keystone.backup.catalogue import text
+from keystone.commands.options import Stack
 from keystone.errors import KeystoneError
 from keystone.identities import Identities
 from keystone.root_secret import root_secret
 from keystone.settings import Backup, Settings, read
 
 backup = typer.Typer(help="Copies off the site: their key and their catalogue.", no_args_is_help=True)
-StackOption = Annotated[str, typer.Option("--stack", "-s", envvar="KEYSTONE_STACK", help="The stack.")]
 OutputOption = Annotated[Path, typer.Option("--output", "-o", help="A new file, readable by you alone.")]
 GenerationOption = Annotated[
     int | None, typer.Option("--generation", min=1, help="Of the key; the stack's own when left out.")
@@ -21,7 +21,7 @@ GenerationOption = Annotated[
 
 
 @backup.command()
-def key(output: OutputOption, stack: StackOption = "dev", generation: GenerationOption = None) -> None:
+def key(output: OutputOption, stack: Stack = "dev", generation: GenerationOption = None) -> None:
     """Derive the key that opens the copies and write it into a file, for `age --decrypt --identity`."""
     settings = read(stack)
     number = generation or (settings.backup.key_generation if settings.backup else 1)
@@ -36,7 +36,7 @@ def key(output: OutputOption, stack: StackOption = "dev", generation: Generation
 
 
 @backup.command()
-def catalogue(stack: StackOption = "dev") -> None:
+def catalogue(stack: Stack = "dev") -> None:
     """Print what is copied, where it lies and how it comes back."""
     settings = read(stack)
     typer.echo(text(settings, _chosen(settings, stack), stack), nl=False)

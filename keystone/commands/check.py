@@ -5,9 +5,7 @@ from typing import Annotated
 
 import typer
 
-Stack = Annotated[
-    str, typer.Option("--stack", "-s", envvar="KEYSTONE_STACK", help="The stack, as in Pulumi.STACK.yaml.")
-]
+from keystone.commands.options import Stack
 
 check = typer.Typer(
     no_args_is_help=True, help="Look for known faults in settings, manifests and state. Changes nothing."

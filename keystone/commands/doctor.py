@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from keystone.commands.options import Stack
 from keystone.errors import KeystoneError
 
 # A preview runs Pulumi without its variables as well; these are the ones that people forget.
@@ -153,7 +154,7 @@ def examine(stack: str) -> list[Finding]:
 
 
 def doctor(
-    stack: Annotated[str, typer.Option("--stack", "-s", envvar="KEYSTONE_STACK", help="The stack to look at.")] = "dev",
+    stack: Stack = "dev",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Look at this machine: tools and where they come from, disk, variables, settings, certificates."""

@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from keystone.commands.options import Stack
 from keystone.errors import KeystoneError
 
 if TYPE_CHECKING:
     from keystone.checks.around import Around
 
-Stack = Annotated[
-    str, typer.Option("--stack", "-s", envvar="KEYSTONE_STACK", help="The stack, as in Pulumi.STACK.yaml.")
-]
 Limit = Annotated[float, typer.Option("--limit", help="Seconds after which the run is stopped; 0 is the usual limit.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show what commands print, too.")]
 Target = Annotated[list[str] | None, typer.Option("--target", help="Only this resource (a URN). May be repeated.")]

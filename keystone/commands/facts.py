@@ -7,19 +7,19 @@ import typer
 
 from keystone import agefiles
 from keystone import facts as rendering
+from keystone.commands.options import Stack
 from keystone.errors import KeystoneError
 from keystone.identities import Identities
 from keystone.root_secret import root_secret
 from keystone.settings import Settings, read
 
-StackOption = Annotated[str, typer.Option("--stack", "-s", envvar="KEYSTONE_STACK", help="The stack.")]
 CheckOption = Annotated[bool, typer.Option("--check", help="Write nothing; fail when a file differs.")]
 SecretsOption = Annotated[
     bool, typer.Option("--secrets/--no-secrets", help="Whether to render the age files too; they need the root secret.")
 ]
 
 
-def facts(stack: StackOption = "dev", check: CheckOption = False, secrets: SecretsOption = True) -> None:
+def facts(stack: Stack = "dev", check: CheckOption = False, secrets: SecretsOption = True) -> None:
     """Render what the machines are built from: facts, and secrets encrypted to each machine."""
     changed = render(stack, check=check, secrets=secrets)
     if check and changed:

@@ -8,13 +8,13 @@ from typing import Annotated, Any
 import typer
 import yaml
 
+from keystone.commands.options import Stack
 from keystone.commands.verify import context_of
 from keystone.engine.process import quick
 from keystone.errors import KeystoneError, of_yaml
 from keystone.files import write_file
 from keystone.hosts import kubeconfig as files
 
-StackOption = Annotated[str, typer.Option("--stack", "-s", envvar="KEYSTONE_STACK", help="The stack.")]
 MergeOption = Annotated[
     bool, typer.Option("--merge", help="Put it into your own kubeconfig and make it the current one.")
 ]
@@ -24,7 +24,7 @@ RenewOption = Annotated[
 LISTS = ("clusters", "users", "contexts")
 
 
-def kubeconfig(stack: StackOption = "dev", merge: MergeOption = False, renew: RenewOption = False) -> None:
+def kubeconfig(stack: Stack = "dev", merge: MergeOption = False, renew: RenewOption = False) -> None:
     """Print the kubeconfig, or merge it into yours."""
     text = _renewed(stack) if renew else _output(stack)
     if not merge:

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-Stack = Annotated[str, typer.Option("--stack", "-s", envvar="KEYSTONE_STACK", help="The stack of the preview.")]
+from keystone.commands.options import Stack
+
 Source = Annotated[
     str, typer.Option("--from", help="A file with the output of `pulumi preview --json`, or - for standard input.")
 ]

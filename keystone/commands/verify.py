@@ -10,12 +10,12 @@ from rich.console import Console
 from rich.table import Table
 
 from keystone import verify as verification
+from keystone.commands.options import Stack
 from keystone.hosts.context import Context
 from keystone.identities import Identities
 from keystone.root_secret import root_secret
 from keystone.settings import read
 
-StackOption = Annotated[str, typer.Option("--stack", "-s", envvar="KEYSTONE_STACK", help="The stack.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
@@ -25,7 +25,7 @@ def context_of(stack: str, project: Path = Path()) -> Context:
     return Context(stack, settings, Identities(root_secret(stack, project), settings.cluster.name), project)
 
 
-def verify(stack: StackOption = "dev", as_json: JsonOption = False) -> None:
+def verify(stack: Stack = "dev", as_json: JsonOption = False) -> None:
     """Check mesh, cluster and names against the settings. Changes nothing."""
     began = time.monotonic()
     report = asyncio.run(verification.verify(context_of(stack)))
