@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from keystone.hosts.context import Context
-from keystone.urns import kind_of, name_of
+from keystone.wire import kind_of, name_of
 
 KIND = "kubernetes:argoproj.io/v1alpha1:Application"
 LIMIT_SECONDS = 20.0

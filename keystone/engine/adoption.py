@@ -13,7 +13,7 @@ import httpx
 
 from keystone.engine import at_aws
 from keystone.errors import KeystoneError
-from keystone.urns import name_of
+from keystone.wire import name_of
 
 REPEATED = ("command:", "kubernetes:", "keystone:", "pulumi:")
 """Creating one of these a second time adopts what is there: our commands look first, Kubernetes objects are applied by

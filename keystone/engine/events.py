@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TextIO
 
 from keystone.engine import refusals
-from keystone.urns import kind_of, name_of
+from keystone.wire import SIGNATURE, kind_of, name_of
 
 DONE = {
     "create": "created",
@@ -253,7 +253,7 @@ class Reporter:
         if self.preview:
             return lines
         for name, value in sorted(self.outputs.items()):
-            if isinstance(value, dict) and "4dabf18193072939515e22adb298388d" in value:
+            if isinstance(value, dict) and SIGNATURE in value:
                 value = "[secret]"
             text = " ".join(value.split()) if isinstance(value, str) else json.dumps(value)
             lines.append(f"  {name + ':':<24} {text if len(text) <= 160 else text[:157] + '...'}")

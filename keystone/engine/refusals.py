@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from keystone.urns import name_of, provider_of
+from keystone.wire import name_of, provider_of
 
 WORD = re.compile(r"[\w.]+(?=: )")
 NUMBER = re.compile(r'"code": ?(\d+)')

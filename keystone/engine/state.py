@@ -20,13 +20,12 @@ import yaml
 
 from keystone.engine import adoption, process
 from keystone.errors import KeystoneError
+from keystone.wire import SIGNATURE
 
 END_SECONDS = 20
 # How long plugins may take to notice by themselves that their engine has gone.
 LINGER_SECONDS = 2
 REFRESH_SECONDS = 300
-SECRET_MARK = "4dabf18193072939515e22adb298388d"
-"""The key by which a wrapped value of an export is known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -311,7 +310,7 @@ def asked_for(stack: str, project: Path, resources: list[dict[str, Any]]) -> lis
 def _revealed(value: Any) -> Any:
     """A value of an export with --show-secrets, without the wrapping of its secrets."""
     if isinstance(value, dict):
-        if SECRET_MARK in value:
+        if SIGNATURE in value:
             return json.loads(value["plaintext"]) if "plaintext" in value else None
         return {key: _revealed(item) for key, item in value.items()}
     return [_revealed(item) for item in value] if isinstance(value, list) else value

@@ -7,7 +7,7 @@ from keystone.preview_comment.costs import costs
 from keystone.preview_comment.machines import UNDETERMINED, Fate, Judge, fates
 from keystone.preview_comment.mask import mask
 from keystone.preview_comment.plan import PROVIDER, STACK_TYPE, Plan, Step
-from keystone.urns import kind_of, name_of
+from keystone.wire import kind_of, name_of
 
 # GitHub refuses a longer body ("body is too long (maximum is 65536 characters)"); it counts characters.
 LIMIT = 65_536

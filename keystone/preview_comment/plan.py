@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from keystone.errors import KeystoneError
-from keystone.urns import kind_of, name_of
+from keystone.wire import kind_of, name_of
 
 STACK_TYPE = "pulumi:pulumi:Stack"
 PROVIDER = "pulumi:providers:"

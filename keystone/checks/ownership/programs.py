@@ -10,7 +10,7 @@ import yaml
 from keystone.checks.ownership.gitops import Owner, claim
 from keystone.checks.ownership.manifests import Manifest, objects
 from keystone.checks.ownership.objects import Claim, Scopes, metadata_of, release_key
-from keystone.urns import name_of, provider_of
+from keystone.wire import name_of, provider_of
 
 _PULUMI_RELEASE = "kubernetes:helm.sh/v3:Release"
 _GROUPS = {

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from keystone.errors import KeystoneError
-from keystone.urns import name_of
+from keystone.wire import SIGNATURE, name_of
 
 GIT_SECONDS = 30
 PIECE = 16 * 1024 * 1024
@@ -18,7 +18,6 @@ OVERLAP = 64 * 1024
 """Bytes that two pieces share, so that a secret on the border is in one of them as a whole."""
 STATE = "state"
 STORE = Path("/nix/store")
-_CIPHER = "4dabf18193072939515e22adb298388d"
 
 
 @dataclass(frozen=True)
@@ -129,7 +128,7 @@ def leaves(document: Any, path: str = "") -> Iterator[tuple[str, str]]:
     elif isinstance(document, list):
         for index, item in enumerate(document):
             yield from leaves(item, f"{path}[{index}]")
-    elif isinstance(document, dict) and _CIPHER not in document:
+    elif isinstance(document, dict) and SIGNATURE not in document:
         for key, item in document.items():
             yield from leaves(item, f"{path}.{key}" if path else str(key))
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from keystone.urns import kind_of, name_of, provider_of
+from keystone.wire import kind_of, name_of, provider_of
 
 STACK = "urn:pulumi:dev::keystone::pulumi:pulumi:Stack::keystone-dev"
 CHILD = "urn:pulumi:dev::keystone::keystone:components:Host$command:local:Command::install-w1"
