@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 
 import yaml
 
 from keystone.errors import KeystoneError
-from twin.services import InstalledSystem
 from twin.services.certificates import write_private
-from twin.services.facts import HEADSCALE_GRPC_PORT, HEADSCALE_METRICS_PORT, STUN_PORT, Facts
-from twin.services.layout import Layout, environment
+from twin.services.facts import HEADSCALE_GRPC_PORT, HEADSCALE_METRICS_PORT, STUN_PORT
+from twin.services.layout import environment
 from twin.services.one_process import OneProcess
-from twin.supervisor import Spec, Supervisor
+from twin.supervisor import Spec
 from twin.tools import tool
 
 SECRETS = ("headscale-noise-key", "headscale-derp-key", "mesh-tls-key", "mesh-tls.crt")
@@ -23,14 +21,6 @@ class Headscale(OneProcess):
     """The unit `headscale`."""
 
     unit = "headscale"
-
-    def __init__(self, system: InstalledSystem, facts: Facts, socket: Path, supervisor: Supervisor) -> None:
-        super().__init__()
-        self.system = system
-        self.facts = facts
-        self.layout = Layout(system.root)
-        self._socket = socket
-        self._supervisor = supervisor
 
     async def start(self) -> None:
         if self._child is not None and self._child.running:

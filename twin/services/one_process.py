@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from twin.services import UnitState
-from twin.supervisor import Child
+from pathlib import Path
+
+from twin.services import InstalledSystem, UnitState
+from twin.services.facts import Facts
+from twin.services.layout import Layout
+from twin.supervisor import Child, Supervisor
 
 
 class OneProcess:
     """A unit that runs one child of the supervisor; `_problem` says why there is none."""
 
-    def __init__(self) -> None:
+    def __init__(self, system: InstalledSystem, facts: Facts, socket: Path, supervisor: Supervisor) -> None:
+        self.system = system
+        self.facts = facts
+        self.layout = Layout(system.root)
+        self._socket = socket
+        self._supervisor = supervisor
         self._child: Child | None = None
         self._problem = ""
 

@@ -14,7 +14,7 @@ from keystone.errors import KeystoneError
 from twin.services import InstalledSystem
 from twin.services.certificates import write_private
 from twin.services.facts import SOCKS_PORT, Facts
-from twin.services.layout import Layout, environment
+from twin.services.layout import environment
 from twin.services.one_process import OneProcess
 from twin.supervisor import Spec, Supervisor
 from twin.tools import tool
@@ -29,12 +29,7 @@ class Tailscale(OneProcess):
     unit = "tailscaled"
 
     def __init__(self, system: InstalledSystem, facts: Facts, socket: Path, supervisor: Supervisor) -> None:
-        super().__init__()
-        self.system = system
-        self.facts = facts
-        self.layout = Layout(system.root)
-        self._socket = socket
-        self._supervisor = supervisor
+        super().__init__(system, facts, socket, supervisor)
         self._publisher: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
