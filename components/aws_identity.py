@@ -13,9 +13,8 @@ from components.secure_parameter import secure_parameter
 from components.workload_role import Trust, WorkloadRole, WorkloadRoleArgs
 from keystone import iam
 from keystone.aws import keys, names, pipelines, rights
+from keystone.charts.aws import ROLE_ANNOTATION
 from keystone.settings import Ci, Settings
-
-ROLE_ANNOTATION = "eks.amazonaws.com/role-arn"
 
 
 @dataclass(frozen=True, kw_only=True)

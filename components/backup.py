@@ -17,11 +17,11 @@ from components.thing import thing
 from components.workload_role import Trust, WorkloadRole, WorkloadRoleArgs
 from keystone.backup import access, catalogue, plan
 from keystone.charts import backup as manifests
+from keystone.charts.release import pod_security
 from keystone.identities import Identities
 from keystone.settings import Backup as BackupSettings
 from keystone.settings import Settings
 
-LEVELS = ("enforce", "audit", "warn")
 DELETION_DAYS = 30
 
 
@@ -102,7 +102,7 @@ class Backup(pulumi.ComponentResource):
             f"{name}-namespace",
             metadata=meta.ObjectMetaArgs(
                 name=plan.NAMESPACE,
-                labels={f"pod-security.kubernetes.io/{level}": "restricted" for level in LEVELS},
+                labels=pod_security("restricted"),
             ),
             opts=pulumi.ResourceOptions(parent=self, depends_on=[args.after]),
         )

@@ -11,12 +11,12 @@ from components.machine_command import Line, Machine, machine_command
 from components.thing import thing
 from keystone.charts.network import REMOTE_LABEL, ROLE_LABEL
 from keystone.charts.policies import policy
+from keystone.charts.release import pod_security
 from keystone.settings import Host, Settings
 
 NAMESPACE = "keystone-system"
 PREFIX = "keystone.internal"
 ZONE_LABEL = "topology.kubernetes.io/zone"
-LEVELS = ("enforce", "audit", "warn")
 ENGINE_LIMIT = "15m"
 
 
@@ -51,7 +51,7 @@ class ClusterBase(pulumi.ComponentResource):
             f"{name}-namespace",
             metadata=meta.ObjectMetaArgs(
                 name=NAMESPACE,
-                labels={f"pod-security.kubernetes.io/{level}": "restricted" for level in LEVELS},
+                labels=pod_security("restricted"),
             ),
             opts=pulumi.ResourceOptions(
                 parent=self,

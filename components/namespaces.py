@@ -10,9 +10,8 @@ from pulumi_kubernetes.meta import v1 as meta
 from components.thing import thing
 from keystone.charts import Opening, PodSecurity, Release, namespaces
 from keystone.charts.policies import policy
+from keystone.charts.release import pod_security
 from keystone.settings import Settings
-
-LEVELS = ("enforce", "audit", "warn")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,14 +30,12 @@ class Namespaces(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: NamespacesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("keystone:components:Namespaces", name, None, opts)
-        levels = namespaces(args.releases.values()) | {key: level for key, (level, _) in args.extra.items()}
+        levels = {**namespaces(args.releases.values()), **{key: level for key, (level, _) in args.extra.items()}}
         self.names = {}
         for key, level in sorted(levels.items()):
             made = core.Namespace(
                 f"namespace-{key}",
-                metadata=meta.ObjectMetaArgs(
-                    name=key, labels={f"pod-security.kubernetes.io/{mode}": level for mode in LEVELS}
-                ),
+                metadata=meta.ObjectMetaArgs(name=key, labels=pod_security(level)),
                 opts=pulumi.ResourceOptions(parent=self, depends_on=[args.after]),
             )
             found: pulumi.Output[str] = made.metadata["name"]

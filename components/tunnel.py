@@ -13,10 +13,10 @@ from pulumi_kubernetes.policy import v1 as budgets
 
 from components.thing import thing
 from keystone.charts import tunnel as manifests
+from keystone.charts.release import pod_security
 from keystone.settings import Access, Settings
 from keystone.settings import Tunnel as TunnelSettings
 
-LEVELS = ("enforce", "audit", "warn")
 DEPLOYMENT_LIMIT = "5m"
 DNS_SUFFIX = "cfargotunnel.com"
 AUTOMATIC_TTL = 1.0
@@ -176,7 +176,7 @@ class Tunnel(pulumi.ComponentResource):
             f"{name}-namespace",
             metadata=meta.ObjectMetaArgs(
                 name=manifests.NAMESPACE,
-                labels={f"pod-security.kubernetes.io/{level}": "restricted" for level in LEVELS},
+                labels=pod_security("restricted"),
             ),
             opts=pulumi.ResourceOptions(
                 parent=self,

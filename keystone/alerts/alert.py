@@ -2,16 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 from keystone.settings import Settings
-
-Severity = Literal["critical", "warning", "info"]
+from keystone.settings.observability import Severity
 
 
 def always(settings: Settings) -> bool:
     """For alerts that every cluster has."""
     return settings.observability is not None
+
+
+def zfs(settings: Settings) -> bool:
+    """For alerts about pools of ZFS."""
+    return always(settings) and any(host.layout == "zfs-luks" for host in settings.hosts.values())
 
 
 @dataclass(frozen=True, kw_only=True)

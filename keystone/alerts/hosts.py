@@ -1,13 +1,9 @@
 """Alerts about the machines. Their own exporter tells of them, with the label `node` that Alloy adds."""
 
-from keystone.alerts.alert import Alert
-from keystone.settings import Settings
+from keystone.alerts.alert import Alert, zfs
 
-_REAL = 'fstype!~"tmpfs|ramfs|overlay|squashfs"'
-
-
-def _zfs(settings: Settings) -> bool:
-    return settings.observability is not None and any(h.layout == "zfs-luks" for h in settings.hosts.values())
+REAL = 'fstype!~"tmpfs|ramfs|overlay|squashfs"'
+"""Disks, and not what lies in memory or on another file system."""
 
 
 ALERTS = (
@@ -27,14 +23,14 @@ ALERTS = (
     ),
     Alert(
         name="HostDiskFilling",
-        expr=f"node_filesystem_avail_bytes{{{_REAL}}} / node_filesystem_size_bytes{{{_REAL}}} < 0.1",
+        expr=f"node_filesystem_avail_bytes{{{REAL}}} / node_filesystem_size_bytes{{{REAL}}} < 0.1",
         minutes=15,
         severity="warning",
         summary="{{ $labels.mountpoint }} of {{ $labels.node }} has {{ $value | humanizePercentage }} left",
     ),
     Alert(
         name="HostDiskFull",
-        expr=f"node_filesystem_avail_bytes{{{_REAL}}} / node_filesystem_size_bytes{{{_REAL}}} < 0.03",
+        expr=f"node_filesystem_avail_bytes{{{REAL}}} / node_filesystem_size_bytes{{{REAL}}} < 0.03",
         minutes=5,
         severity="critical",
         summary="{{ $labels.mountpoint }} of {{ $labels.node }} has {{ $value | humanizePercentage }} left",
@@ -66,6 +62,6 @@ ALERTS = (
         minutes=5,
         severity="critical",
         summary="The pool {{ $labels.zpool }} of {{ $labels.node }} is {{ $labels.state }}",
-        needs=_zfs,
+        needs=zfs,
     ),
 )

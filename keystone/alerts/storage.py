@@ -1,6 +1,6 @@
 """Alerts about Ceph, backups and the pools of cloud nodes."""
 
-from keystone.alerts.alert import Alert
+from keystone.alerts.alert import Alert, zfs
 from keystone.settings import Settings
 
 # The systemd timers that copy what a host alone holds (nix/modules/mesh/backup.nix, kubeadm/etcd-backup.nix,
@@ -10,10 +10,6 @@ _COPIES = "headscale-backup.timer|etcd-backup.timer|syncoid-.+.timer|offsite-bac
 
 def _ceph(settings: Settings) -> bool:
     return settings.observability is not None and bool(settings.storage and settings.storage.ceph)
-
-
-def _zfs(settings: Settings) -> bool:
-    return settings.observability is not None and any(h.layout == "zfs-luks" for h in settings.hosts.values())
 
 
 ALERTS = (
@@ -70,7 +66,7 @@ ALERTS = (
         minutes=30,
         severity="warning",
         summary="{{ $labels.node }} made no snapshot for {{ $value | humanizeDuration }}",
-        needs=_zfs,
+        needs=zfs,
     ),
     Alert(
         name="BackupJobOverdue",

@@ -26,8 +26,14 @@ CONTAINER = {
 POD = {"runAsNonRoot": True, "runAsUser": USER, "runAsGroup": USER, "seccompProfile": {"type": "RuntimeDefault"}}
 """Security contexts with which a pod is let into a restricted namespace: charts' own often lack a part."""
 
+
 SYSTEM_NAMESPACES = ("kube-system", "flux-system", "argocd")
 """Namespaces that the cluster or the host layer makes; we never do."""
+
+
+def pod_security(level: PodSecurity) -> dict[str, str]:
+    """The labels by which a namespace refuses, reports and warns of pods past the level."""
+    return {f"pod-security.kubernetes.io/{mode}": level for mode in ("enforce", "audit", "warn")}
 
 
 @dataclass(frozen=True, kw_only=True)

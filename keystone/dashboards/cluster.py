@@ -1,9 +1,8 @@
 """The dashboard of hosts, control plane, releases and logs."""
 
+from keystone.alerts.hosts import REAL
 from keystone.dashboards.panels import RATE, Bad, Lines, Logs, Number, Page, Row
 from keystone.settings import Settings
-
-_REAL = 'fstype!~"tmpfs|ramfs|overlay|squashfs"'
 
 
 def cluster(settings: Settings) -> Page:
@@ -91,8 +90,8 @@ def cluster(settings: Settings) -> Page:
                         title="Disks",
                         queries=[
                             (
-                                f"1 - min by (instance) (node_filesystem_avail_bytes{{{_REAL}}} / "
-                                f"node_filesystem_size_bytes{{{_REAL}}})",
+                                f"1 - min by (instance) (node_filesystem_avail_bytes{{{REAL}}} / "
+                                f"node_filesystem_size_bytes{{{REAL}}})",
                                 "{{instance}}",
                             )
                         ],

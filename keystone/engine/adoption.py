@@ -13,6 +13,7 @@ import httpx
 
 from keystone.engine import at_aws
 from keystone.errors import KeystoneError
+from keystone.settings.tunnel import OFFICIAL_API
 from keystone.wire import name_of
 
 REPEATED = ("command:", "kubernetes:", "keystone:", "pulumi:")
@@ -21,7 +22,6 @@ the server, providers and components exist only in the state."""
 REQUEST_SECONDS = 30
 PER_PAGE = 100
 PAGES = 50
-CLOUDFLARE = "https://api.cloudflare.com/client/v4"
 _CF, _ACCESS = "cloudflare:index/", "zeroTrustAccess"
 TUNNEL_CONFIG = f"{_CF}zeroTrustTunnelCloudflaredConfig:ZeroTrustTunnelCloudflaredConfig"
 SERVICE_TOKEN = f"{_CF}{_ACCESS}ServiceToken:ZeroTrustAccessServiceToken"
@@ -167,7 +167,7 @@ def doubt(urn: str, why: str) -> KeystoneError:
 def _list(listed: Listed, pending: Pending) -> Iterator[dict[str, Any]]:
     """All objects of a kind. Raises KeystoneError in one line when Cloudflare does not tell."""
     token = pending.provider.get("apiToken") or os.environ.get("CLOUDFLARE_API_TOKEN", "")
-    base = str(pending.provider.get("baseUrl") or CLOUDFLARE).rstrip("/")
+    base = str(pending.provider.get("baseUrl") or OFFICIAL_API).rstrip("/")
     url = base + listed.path.format(**pending.inputs)
     query = dict(one.split("=") for one in listed.query)
     with httpx.Client(headers={"Authorization": f"Bearer {token}"}, timeout=REQUEST_SECONDS) as http:
