@@ -4,7 +4,7 @@ from typing import Any
 
 from judging.credentials import names_something
 from judging.kinds import component, custom, sdk
-from judging.resource import Resource, document, is_list, is_loopback, is_map, maps
+from judging.resource import Resource, document, is_list, is_loopback, is_map, maps, read
 from judging.rule import ABSENT, CRITICAL, HIGH, Finding, Findings, rule, show
 
 from rules import charts
@@ -104,12 +104,31 @@ def _all_loopback(endpoints: object) -> bool:
         "apiKey": ("0123456789abcdef0123456789abcdef01234",),
         "email": ("owner@example.org",),
         "apiUserServiceKey": ("v1.0-0123456789abcdef",),
+        "apiToken": ("", ABSENT),
     },
 )
 def cloudflare_provider(it: Resource) -> Findings:
+    if not it.at("apiToken"):
+        yield Finding("apiToken", "not set", "it would take whatever key the environment has")
     for key in ("apiKey", "email", "apiUserServiceKey"):
         if it.at(key):
             yield Finding(key, "set", "the global key may do everything and never ends")
+
+
+@rule(
+    "issuer-scoped-token",
+    "An issuer of certificates uses a scoped token of Cloudflare, never the account's global key",
+    custom("cert-manager.io/v1", "ClusterIssuer", "Issuer"),
+    CRITICAL,
+    cure="Name apiTokenSecretRef, with a token that may only edit our zone",
+    reference="OWASP Top 10 2021, A01",
+    guards={"spec.acme.solvers.0.dns01.cloudflare.apiKeySecretRef": ({"name": "x", "key": "y"},)},
+)
+def issuer(it: Resource) -> Findings:
+    for path, one in it.each("spec.acme.solvers"):
+        if read(one, "dns01.cloudflare.apiKeySecretRef"):
+            place = f"{path}.dns01.cloudflare.apiKeySecretRef"
+            yield Finding(place, "set", "the global key may do everything and never ends")
 
 
 @rule(
@@ -355,6 +374,7 @@ RULES = (
     no_user,
     aws_provider,
     cloudflare_provider,
+    issuer,
     chart_keys,
     trust,
     trust_wildcard,
