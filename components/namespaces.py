@@ -30,7 +30,8 @@ class Namespaces(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: NamespacesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("keystone:components:Namespaces", name, None, opts)
-        levels = {**namespaces(args.releases.values()), **{key: level for key, (level, _) in args.extra.items()}}
+        levels = namespaces(args.releases.values())
+        levels |= {key: level for key, (level, _) in args.extra.items()}
         self.names = {}
         for key, level in sorted(levels.items()):
             made = core.Namespace(
