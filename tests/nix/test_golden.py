@@ -202,12 +202,15 @@ CRYPTTAB = 'c: c.config.boot.initrd.systemd.contents."/etc/crypttab".source.text
 @pytest.mark.parametrize(
     ("host", "line"),
     [
-        ("dev-w1", "crypted /dev/disk/by-partlabel/disk-main-luks - tpm2-device=auto,tpm2-measure-pcr=yes,discard"),
+        (
+            "dev-w1",
+            "crypted /dev/disk/by-partlabel/disk-main-luks - tries=0,tpm2-device=auto,tpm2-measure-pcr=yes,discard",
+        ),
         (
             "home-cloud-primer",
-            "crypted /dev/disk/by-partlabel/disk-main-luks - tpm2-device=auto,tpm2-measure-pcr=yes,discard",
+            "crypted /dev/disk/by-partlabel/disk-main-luks - tries=0,tpm2-device=auto,tpm2-measure-pcr=yes,discard",
         ),
-        ("home-cloud-c2", "crypted /dev/disk/by-partlabel/disk-main-luks - discard"),
+        ("home-cloud-c2", "crypted /dev/disk/by-partlabel/disk-main-luks - tries=0,discard"),
     ],
 )
 def test_the_disk_is_opened_as_the_facts_say(flake: Flake, host: str, line: str):
@@ -236,6 +239,14 @@ def test_the_initrd_has_ssh_where_the_disk_is_unlocked_remotely(flake: Flake, ho
     assert (initrd["secure"], initrd["plain"]) == (secure_boot, not secure_boot)
     if ssh:
         assert (initrd["port"], initrd["keys"]) == (2223, ["/etc/ssh/initrd_ssh_host_ed25519_key"])
+
+
+@pytest.mark.parametrize("host", ["dev-primer", "dev-w1"])
+def test_the_pool_is_looked_for_once_the_disk_is_open(flake: Flake, host: str):
+    """NixOS looks for a minute: who types the passphrase later would have to switch the machine off and on."""
+    unit = flake.host(host, 'c: c.config.boot.initrd.systemd.units."zfs-import-rpool.service".text')
+    assert re.search(r"^After=.*\bcryptsetup\.target", unit, re.MULTILINE)
+    assert re.search(r"^Wants=.*\bcryptsetup\.target", unit, re.MULTILINE)
 
 
 def test_the_initrd_finds_disks_behind_controllers_of_servers(flake: Flake):

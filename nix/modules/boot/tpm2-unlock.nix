@@ -44,8 +44,12 @@ in
     ];
 
     keystone.boot.unlock = {
+      # tries: else the third wrong passphrase ends the boot, and the machine has to be switched off and on
       # tpm2-measure-pcr: once the disk is open, PCR 15 says so; a rogue root file system cannot ask for the key again
-      crypttabExtraOpts = lib.optionals tpm2 [
+      crypttabExtraOpts = [
+        "tries=0"
+      ]
+      ++ lib.optionals tpm2 [
         "tpm2-device=auto"
         "tpm2-measure-pcr=yes"
       ];

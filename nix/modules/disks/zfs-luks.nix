@@ -74,6 +74,11 @@ in
       devNodes = "/dev/disk/by-id";
       requestEncryptionCredentials = false; # LUKS below is the encryption
     };
+    # NixOS looks for the pool for a minute and then gives the boot up; a passphrase may take days.
+    boot.initrd.systemd.services."zfs-import-${cfg.pool}" = {
+      after = [ "cryptsetup.target" ];
+      wants = [ "cryptsetup.target" ];
+    };
     boot.extraModprobeConfig = lib.mkIf (cfg.arcMaxMib != null) ''
       options zfs zfs_arc_max=${toString (cfg.arcMaxMib * 1024 * 1024)}
     '';
