@@ -168,7 +168,7 @@ def _terraform_resources(module: Mapping[str, Any]) -> Iterator[Mapping[str, Any
 
 
 def _terraform_objects(kind: str, values: Mapping[str, Any], name: str) -> Iterator[tuple[Mapping[str, Any], Owner]]:
-    whole, part = Owner(name=name, method="client-side"), Owner(name=name, prunes=False)
+    """The objects of one resource of Terraform, with who owns them; none for what is no object of Kubernetes."""
     if kind == "kubernetes_manifest":
         yield from ((one, Owner(name=name)) for one in objects(values.get("manifest")))
     elif kind == "kubectl_manifest":
@@ -181,35 +181,48 @@ def _terraform_objects(kind: str, values: Mapping[str, Any], name: str) -> Itera
         yield from ((one, owner) for document in documents for one in objects(document))
     elif kind.startswith("kubernetes_"):
         short = kind.removeprefix("kubernetes_")
-        block = next(iter(values.get("metadata") or []), {})
-        metadata = {key: block.get(key) for key in ("name", "namespace") if block.get(key)}
-        if field := _PARTS.get(short):
-            in_metadata = field in ("labels", "annotations")
-            given = {"kind": values.get("kind"), "apiVersion": values.get("api_version")}
-            if not in_metadata:
-                given = {"kind": "ConfigMap" if short.startswith("config") else "Secret", "apiVersion": "v1"}
-            inner = {field: values.get(field) or {}}
-            yield {**given, "metadata": {**metadata, **inner}, **({} if in_metadata else inner)}, part
-            return
-        if short == "node_taint":
-            taints = [{key: one.get(key) for key in ("key", "value", "effect")} for one in values.get("taint") or []]
-            yield {"apiVersion": "v1", "kind": "Node", "metadata": metadata, "spec": {"taints": taints}}, part
-            return
-        for key in ("labels", "annotations"):
-            if block.get(key):
-                metadata[key] = block[key]
-        base = re.sub(r"_v\d+(beta\d+)?$", "", short)
-        rest = {key: value for key, value in values.items() if key in ("spec", "data", "rule", "subject", "role_ref")}
-        body = {_camel(key): _camelled(value) for key, value in rest.items() if value}
-        yield (
-            {
-                "apiVersion": _GROUPS.get(base, "v1"),
-                "kind": _KINDS.get(base) or "".join(word.capitalize() for word in base.split("_")),
-                "metadata": metadata,
-                **body,
-            },
-            whole,
-        )
+        if (found := _terraform_part(short, values)) is not None:
+            yield found, Owner(name=name, prunes=False)
+        else:
+            yield _terraform_whole(short, values), Owner(name=name, method="client-side")
+
+
+def _terraform_part(short: str, values: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """What a resource that owns a part of an object writes: its labels, data, taints; None for every other one."""
+    metadata = _named(values)
+    if short == "node_taint":
+        taints = [{key: one.get(key) for key in ("key", "value", "effect")} for one in values.get("taint") or []]
+        return {"apiVersion": "v1", "kind": "Node", "metadata": metadata, "spec": {"taints": taints}}
+    field = _PARTS.get(short)
+    if field is None:
+        return None
+    inner = {field: values.get(field) or {}}
+    if field in ("labels", "annotations"):
+        given = {"kind": values.get("kind"), "apiVersion": values.get("api_version")}
+        return {**given, "metadata": {**metadata, **inner}}
+    return {
+        "kind": "ConfigMap" if short.startswith("config") else "Secret",
+        "apiVersion": "v1",
+        "metadata": metadata,
+        **inner,
+    }
+
+
+def _terraform_whole(short: str, values: Mapping[str, Any]) -> Mapping[str, Any]:
+    base = re.sub(r"_v\d+(beta\d+)?$", "", short)
+    rest = {key: value for key, value in values.items() if key in ("spec", "data", "rule", "subject", "role_ref")}
+    return {
+        "apiVersion": _GROUPS.get(base, "v1"),
+        "kind": _KINDS.get(base) or "".join(word.capitalize() for word in base.split("_")),
+        "metadata": _named(values, "labels", "annotations"),
+        **{_camel(key): _camelled(value) for key, value in rest.items() if value},
+    }
+
+
+def _named(values: Mapping[str, Any], *more: str) -> dict[str, Any]:
+    """The metadata block as far as it is there: name, namespace, and `more` of its keys."""
+    block = next(iter(values.get("metadata") or []), {})
+    return {key: block[key] for key in ("name", "namespace", *more) if block.get(key)}
 
 
 def _camel(name: str) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from twin.plugins.aws.client import AwsError
 from twin.plugins.aws.kinds import Call, Kind
-from twin.plugins.aws.values import Props, compact, pascal, tag_list, tags_of, whole
+from twin.plugins.aws.values import Props, compact, covers, pascal, tag_list, tags_of, whole
 
 GONE = ("NoSuchBucket", "404")
 NO_REGION = "us-east-1"
@@ -20,8 +21,6 @@ def _create(call: Call) -> str:
     name = call.inputs["bucket"]
     # In one region S3 says yes to a name that is ours already, as if it had made the bucket.
     if call.find(GONE, "s3", "head_bucket", Bucket=name) is not None:
-        from twin.plugins.aws.client import AwsError
-
         raise AwsError(f"operation error S3: CreateBucket, BucketAlreadyOwnedByYou: {name}", "BucketAlreadyOwnedByYou")
     where = {} if call.region == NO_REGION else {"CreateBucketConfiguration": {"LocationConstraint": call.region}}
     locked = compact(ObjectLockEnabledForBucket=call.inputs.get("objectLockEnabled"))
@@ -251,8 +250,6 @@ UNKNOWN_TO_MOTO = ("newerNoncurrentVersions", "objectSizeGreaterThan", "objectSi
 
 def _same_lifecycle(name: str, have: Any, want: Any) -> bool:
     """moto drops three settings of a rule: of these nothing is known, so they never differ."""
-    from twin.plugins.aws.values import covers
-
     return name == "rules" and covers(have, _without(want))
 
 
