@@ -86,6 +86,7 @@ class Clouds:
             releases=charts.releases(self.settings),
             namespaces=self.platform.namespaces,
             after=installed,
+            root=self.secrets.root,
             hetzner_token=self.secrets.hetzner,
         )
         CloudPools("pools", args, opts=pulumi.ResourceOptions(providers=[self.kubernetes]))

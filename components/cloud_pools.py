@@ -11,6 +11,7 @@ from components.chart_release import install
 from components.namespace_secret import with_secret
 from components.thing import thing
 from keystone.charts import Release, cloud_pools, operators
+from keystone.identities import Identities
 from keystone.settings import Settings
 
 
@@ -22,6 +23,7 @@ class CloudPoolsArgs:
     releases: Mapping[str, Release]
     namespaces: Mapping[str, pulumi.Input[str]]
     after: Mapping[str, pulumi.Resource]
+    root: pulumi.Input[str]
     hetzner_token: pulumi.Input[str] | None = None
     """The token with which machines at Hetzner are made and removed."""
 
@@ -81,6 +83,10 @@ class CloudPools(pulumi.ComponentResource):
             before = [
                 thing(f"{self._name}-{it.api.partition('/')[0]}-{it.kind}-{it.name}", it, parent=self, after=before)
             ]
-        for it in cloud_pools.things(settings):
+        login = pulumi.Output.secret(self._args.root).apply(
+            lambda root: Identities(root, settings.cluster.name).operator_key().public
+        )
+        # A public key is public.
+        for it in cloud_pools.things(settings, pulumi.Output.unsecret(login)):
             # Their kinds come with the providers. A group names its template, which may come at the same time.
             thing(f"{self._name}-{it.kind}-{it.name}", it, parent=self, after=before, namespace=namespace)

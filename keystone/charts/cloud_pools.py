@@ -5,6 +5,7 @@ service account, and a machine by the identity that its cloud gives it.
 """
 
 import base64
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
@@ -23,6 +24,7 @@ HETZNER_SECRET, HETZNER_SECRET_KEY = "hetzner", "token"
 CONFIG, CONFIG_FOLDER = "gcp-identity", "/etc/keystone/gcp"
 CONFIG_KEY, PLACE_KEY = "credentials.json", "cloud.conf"
 AZURE_AUDIENCE = "api://AzureADTokenExchange"
+ADMIN = "keystone"
 WAITS = "wait"
 """In the place of a store of secrets: the machine has none, and waits until somebody lets it in."""
 
@@ -34,8 +36,8 @@ class Renderer(Protocol):
         """The autoscaler of the cloud, and what makes its groups."""
         ...
 
-    def things(self, settings: Settings, pool: Pool) -> Iterator[Thing]:
-        """The objects of one pool, in order."""
+    def things(self, settings: Settings, pool: Pool, login: Any) -> Iterator[Thing]:
+        """The objects of one pool, in order. `login` is the operator's public key, for clouds that want one."""
         ...
 
 
@@ -69,11 +71,11 @@ def releases(settings: Settings) -> Iterator[Release]:
         yield from renderer.releases(settings, pools_of(settings, cloud))
 
 
-def things(settings: Settings) -> Iterator[Thing]:
-    """The objects of every pool, cloud by cloud."""
+def things(settings: Settings, login: Any) -> Iterator[Thing]:
+    """The objects of every pool, cloud by cloud. `login` is the operator's public key."""
     for cloud, renderer in clouds(settings).items():
         for pool in pools_of(settings, cloud).values():
-            yield from renderer.things(settings, pool)
+            yield from renderer.things(settings, pool, login)
 
 
 class HetznerRenderer:
@@ -112,8 +114,8 @@ class HetznerRenderer:
             },
         )
 
-    def things(self, settings: Settings, pool: Pool) -> Iterator[Thing]:
-        del settings, pool  # the autoscaler makes the servers, and nothing else is needed
+    def things(self, settings: Settings, pool: Pool, login: Any) -> Iterator[Thing]:
+        del settings, pool, login  # the autoscaler makes the servers, and nothing else is needed
         yield from ()
 
 
@@ -196,7 +198,8 @@ class GcpRenderer:
             },
         )
 
-    def things(self, settings: Settings, pool: Pool) -> Iterator[Thing]:
+    def things(self, settings: Settings, pool: Pool, login: Any) -> Iterator[Thing]:
+        del login
         it, name = self._choice, group_name(settings, pool)
         [zone] = pool.zones
         parameters = f"gcp:projects/{it.project}/secrets/{name}"
@@ -229,12 +232,15 @@ class GcpRenderer:
             "shieldedInstanceConfig": {"enableSecureBoot": True, "enableVtpm": True, "enableIntegrityMonitoring": True},
             "labels": {"keystone-cluster": settings.cluster.name, "keystone-pool": pool.name},
         }
-        yield _managed("compute.gcp.m.upbound.io/v1beta1", "InstanceTemplate", name, template)
+        # A template never changes, at GCP nor in Crossplane: another one has another name.
+        called = f"{name}-{hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest()[:8]}"
+        yield _managed("compute.gcp.m.upbound.io/v1beta1", "InstanceTemplate", called, template)
         group = {
             "project": it.project,
             "zone": zone,
             "baseInstanceName": name,
-            "version": [{"instanceTemplateRef": {"name": name}}],
+            # Else the template that was found once would stay.
+            "version": [{"instanceTemplateRef": {"name": called, "policy": {"resolve": "Always"}}}],
             "updatePolicy": {"type": "OPPORTUNISTIC", "minimalAction": "REPLACE"},
         }
         # The first size alone: later ones are the autoscaler's.
@@ -285,7 +291,7 @@ class AzureRenderer:
         spec = {"clientID": it.client_id, "tenantID": it.tenant_id, "subscriptionID": it.subscription_id}
         yield _account("azure", {**spec, "oidcTokenFilePath": TOKEN, "credentials": {"source": "OIDCTokenFile"}})
 
-    def things(self, settings: Settings, pool: Pool) -> Iterator[Thing]:
+    def things(self, settings: Settings, pool: Pool, login: Any) -> Iterator[Thing]:
         it, name = self._choice, group_name(settings, pool)
         told = user_data(settings, pool, f"azure:https://{it.vault}.vault.azure.net/secrets/{name}")
         spec = {
@@ -295,6 +301,9 @@ class AzureRenderer:
             "zones": list(pool.zones),
             "sourceImageId": pool.image,
             "userData": base64.b64encode(told.encode()).decode(),
+            # Azure makes no machine without a login; the image has no SSH server.
+            "adminUsername": ADMIN,
+            "adminSshKey": [{"username": ADMIN, "publicKey": login}],
             "priority": "Spot" if pool.spot else "Regular",
             **({"evictionPolicy": "Delete"} if pool.spot else {}),
             "upgradeMode": "Manual",
@@ -354,7 +363,11 @@ def _managed(api: str, kind: str, name: str, spec: Mapping[str, Any], first: Map
         name=name,
         namespace=NAMESPACE,
         after=CROSSPLANE,
+        # Crossplane writes what it finds into the same lists.
+        annotations={"pulumi.com/patchForce": "true"},
         spec={
+            # Without LateInitialize: it would write sizes and defaults of the cloud into what is wanted.
+            "managementPolicies": ["Observe", "Create", "Update", "Delete"],
             "providerConfigRef": {"kind": "ClusterProviderConfig", "name": "default"},
             "forProvider": dict(spec),
             **({"initProvider": dict(first)} if first else {}),

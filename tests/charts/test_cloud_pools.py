@@ -46,6 +46,7 @@ CLOUDS: dict[str, Any] = {
         "pools": {"az": {**POOL, "zones": ["1", "2"]}},
     },
 }
+LOGIN = "ssh-ed25519 AAAA"
 SECRET = ("token", "password", "secret", "K10", "hskey-")
 
 
@@ -64,7 +65,7 @@ def release(settings: Settings, cloud: str) -> Release:
 
 
 def of(settings: Settings, kind: str) -> Thing:
-    [found] = [it for it in cloud_pools.things(settings) if it.kind == kind]
+    [found] = [it for it in cloud_pools.things(settings, LOGIN) if it.kind == kind]
     return found
 
 
@@ -107,7 +108,7 @@ def test_an_autoscaler_waits_for_machines_whose_network_is_not_there_yet(cni: st
 def test_an_autoscaler_knows_its_groups_and_their_bounds(cloud: str, known: str) -> None:
     settings = site(**{cloud: CLOUDS[cloud]})
     [group] = release(settings, cloud).values["autoscalingGroups"]
-    [thing] = [it for it in cloud_pools.things(settings) if it.kind != "InstanceTemplate"]
+    [thing] = [it for it in cloud_pools.things(settings, LOGIN) if it.kind != "InstanceTemplate"]
     assert group == {"name": f"{known}{thing.name}", "minSize": 1, "maxSize": 4}
 
 
@@ -185,6 +186,28 @@ def test_machines_are_told_in_the_words_of_the_image_and_hold_no_secret() -> Non
     assert told(texts["go"])["keystone-taints"] == "spot=yes:NoSchedule"
 
 
+def test_another_template_has_another_name_and_its_group_takes_it() -> None:
+    """GCP changes no template, and Crossplane looks no name up twice unless told."""
+    choice = CLOUDS["gcp"]
+    before = site(gcp=choice)
+    after = site(gcp={**choice, "pools": {"go": {**choice["pools"]["go"], "image": "keystone-2"}}})
+    names = [of(settings, "InstanceTemplate").name for settings in (before, after, before)]
+    assert names[0] == names[2] != names[1]
+    for settings, name in zip((before, after), names, strict=False):
+        [version] = of(settings, "InstanceGroupManager").spec["forProvider"]["version"]
+        assert version["instanceTemplateRef"] == {"name": name, "policy": {"resolve": "Always"}}
+
+
+def test_azure_gets_the_login_without_which_it_makes_no_machine() -> None:
+    spec = of(site(azure=CLOUDS["azure"]), "LinuxVirtualMachineScaleSet").spec["forProvider"]
+    assert spec["adminSshKey"] == [{"username": spec["adminUsername"], "publicKey": LOGIN}]
+
+
+def test_the_size_that_an_autoscaler_chose_is_not_taken_for_what_is_wanted() -> None:
+    for it in cloud_pools.things(site(**CLOUDS), LOGIN):
+        assert it.spec["managementPolicies"] == ["Observe", "Create", "Update", "Delete"], it.name
+
+
 def test_disks_are_encrypted_under_a_customer_key_and_machines_have_no_public_address() -> None:
     settings = site(**CLOUDS)
     template = of(settings, "InstanceTemplate").spec["forProvider"]
@@ -215,7 +238,7 @@ def test_crossplane_comes_for_clouds_whose_groups_it_makes() -> None:
 
 def test_an_api_server_would_take_every_object() -> None:
     settings = site(**CLOUDS)
-    found = [*cloud_pools.providers(settings), *cloud_pools.things(settings)]
+    found = [*cloud_pools.providers(settings), *cloud_pools.things(settings, LOGIN)]
     assert len(found) == 11
     things = ({"apiVersion": it.api, "kind": it.kind, "metadata": {"name": it.name}, "spec": it.spec} for it in found)
     assert [fault for thing in things for fault in faults(thing)] == []

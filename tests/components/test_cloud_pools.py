@@ -13,7 +13,7 @@ from tests.charts.test_cloud_pools import CLOUDS, site
 from tests.components.platforms import Anything
 from tests.dry_run import faults, objects
 from tests.policy import court
-from tests.recording import Engine, is_secret, plain, run
+from tests.recording import ROOT_SECRET, Engine, is_secret, plain, run
 
 
 def deploy(**clouds: Any) -> Engine:
@@ -27,6 +27,7 @@ def deploy(**clouds: Any) -> Engine:
             releases=charts.releases(settings),
             namespaces={release.namespace: release.namespace for release in charts.releases(settings).values()},
             after=crossplane,
+            root=pulumi.Output.secret(ROOT_SECRET),
             hetzner_token=pulumi.Output.secret("hetzner-canary"),
         )
         CloudPools("pools", args, opts=opts)

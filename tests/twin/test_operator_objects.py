@@ -95,7 +95,7 @@ def test_crossplanes_kinds_come_with_its_chart_and_its_providers_become_healthy(
     settings = with_clouds(**CLOUDS)
     crossplane = releases(settings)[operators.CROSSPLANE]
     things = [*cloud_pools.providers(settings), *operators.provider("s3", "arn:aws:iam::1:role/x")]
-    things += [operators.account_of_aws(), *cloud_pools.things(settings)]
+    things += [operators.account_of_aws(), *cloud_pools.things(settings, "ssh-ed25519 AAAA")]
 
     async def scenario() -> None:
         code, said = await apply(site, named(crossplane.namespace), named(cloud_pools.NAMESPACE), *flux(crossplane))
