@@ -70,6 +70,12 @@ class Gateway(Model):
     name: str
     listener: str
     """The `sectionName` for traffic from outside."""
+    hostname: str | None = None
+    """What the listener serves, such as *.example.org: it takes no route with another host name. None: any name."""
+
+    def serves(self, host: str) -> bool:
+        """Whether the gateway takes a route with this host name, and has a certificate for it."""
+        return self.hostname is None or host.partition(".")[2] == self.hostname.removeprefix("*.")
 
 
 class AwsTrust(Model):

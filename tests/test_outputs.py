@@ -127,6 +127,18 @@ def test_the_settings_decide_what_applications_find() -> None:
     }
 
 
+def test_a_gateway_with_a_certificate_says_which_names_it_serves() -> None:
+    network = {"loadBalancer": {"pools": {"ingress": "127.78.5.200-127.78.5.209"}}}
+    changed = {**document(), "network": network, "platform": {"certManager": {}}}
+    found = outputs.plain(parse_settings(changed), "site")["services"]["gateway"]
+    assert (found["listener"], found["hostname"]) == ("https", "*.keystone.test")
+
+    gateway = outputs.Gateway.model_validate(found)
+    served = {host: gateway.serves(host) for host in ("hello.keystone.test", "a.b.keystone.test", "hello.example.org")}
+    assert served == {"hello.keystone.test": True, "a.b.keystone.test": False, "hello.example.org": False}
+    assert gateway.model_copy(update={"hostname": None}).serves("hello.example.org")
+
+
 @pytest.mark.parametrize(
     ("grafana", "url"), [({}, "https://grafana.keystone.test"), ({"host": "g.example.org"}, "https://g.example.org")]
 )

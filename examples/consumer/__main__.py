@@ -135,6 +135,10 @@ def parents(services: Services) -> list[dict[str, str]]:
     gateway = services.gateway
     if not gateway:
         return []
+    if not gateway.serves(host):
+        raise pulumi.RunError(
+            f"consumer:host {host} is not served by the cluster's gateway. Take one of {gateway.hostname}."
+        )
     return [{"namespace": gateway.namespace, "name": gateway.name, "sectionName": gateway.listener}]
 
 
@@ -186,5 +190,12 @@ core.ConfigMap(
     opts=opts,
 )
 
-pulumi.export("url", f"http://{host}/")
+
+def url(services: Services) -> str:
+    """Where the application is: the gateway's listener speaks TLS where it is bound to names."""
+    secure = services.gateway is not None and services.gateway.hostname is not None
+    return f"{'https' if secure else 'http'}://{host}/"
+
+
+pulumi.export("url", cluster.services.apply(url))
 pulumi.export("nodes", cluster.nodes.apply(lambda nodes: sorted(nodes)))

@@ -28,6 +28,8 @@ class GatewayRef(NamedTuple):
     namespace: str
     name: str
     listener: str
+    hostname: str | None
+    """What the listener serves, by its certificate; None: every name."""
 
 
 def releases(settings: Settings) -> Iterator[Release]:
@@ -51,9 +53,16 @@ def gateway(settings: Settings) -> GatewayRef | None:
     """The Gateway that HTTPRoutes attach to; None without one (ingress-nginx, or no pool to take its address from)."""
     if settings.network.gateway == "nginx" or INGRESS_POOL not in settings.network.load_balancer.pools:
         return None
+    secure = has_certificates(settings)
+    hostname = served(settings) if secure else None
     if settings.network.gateway == "traefik":
-        return GatewayRef("traefik", "public", "websecure" if has_certificates(settings) else "web")
-    return GatewayRef("gateway", "public", "https" if has_certificates(settings) else "http")
+        return GatewayRef("traefik", "public", "websecure" if secure else "web", hostname)
+    return GatewayRef("gateway", "public", "https" if secure else "http", hostname)
+
+
+def served(settings: Settings) -> str:
+    """The names that the gateway's listener with TLS and its certificate are for."""
+    return f"*.{settings.cluster.domain}"
 
 
 def namespaces(settings: Settings) -> dict[str, tuple[PodSecurity, tuple[Opening, ...]]]:
@@ -94,7 +103,7 @@ def traefik(settings: Settings) -> Release:
     listener: dict[str, Any] = {
         "port": TRAEFIK_SECURE_PORT,
         "protocol": "HTTPS",
-        "hostname": f"*.{settings.cluster.domain}",
+        "hostname": served(settings),
         "namespacePolicy": {"from": "All"},
         "certificateRefs": [{"name": GATEWAY_SECRET}],
         "mode": "Terminate",

@@ -153,7 +153,7 @@ def gateway(settings: Settings) -> Iterator[Thing]:
                     "name": "https",
                     "port": 443,
                     "protocol": "HTTPS",
-                    "hostname": f"*.{settings.cluster.domain}",
+                    "hostname": network.served(settings),
                     "allowedRoutes": everywhere,
                     "tls": {"mode": "Terminate", "certificateRefs": [{"name": network.GATEWAY_SECRET}]},
                 }
