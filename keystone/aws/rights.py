@@ -193,6 +193,7 @@ def boundary(settings: Settings) -> list[Statement]:
             resources=(*own, f"{root}:oidc-provider/*"),
             reason="pipelines make the roles of the cluster, below its path alone",
         ),
+        *_state(aws),
         makes_linked_roles(settings, tuple(LINKED_ROLES), "services that the cluster uses bring a role of their own"),
         Statement(
             sid="ReadIdentities",
@@ -221,4 +222,20 @@ def boundary(settings: Settings) -> list[Statement]:
             resources=(arn, f"{root}:role{path}*"),
             reason="who is bound does not loosen the bound",
         ),
+    ]
+
+
+def _state(aws: Aws) -> list[Statement]:
+    """The state of the stack may lie in another region than the cluster's account works in."""
+    if aws.ci is None or aws.ci.state_bucket is None:
+        return []
+    bucket = f"arn:{aws.partition}:s3:::{aws.ci.state_bucket}"
+    key = ("kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey") if aws.ci.state_key_arn else ()
+    return [
+        Statement(
+            sid="State",
+            actions=("s3:DeleteObject", "s3:GetObject", "s3:ListBucket", "s3:PutObject", *key),
+            resources=(bucket, f"{bucket}/*", *((aws.ci.state_key_arn,) if aws.ci.state_key_arn else ())),
+            reason="pipelines read and write the state, in whatever region it is",
+        )
     ]

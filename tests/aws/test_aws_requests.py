@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from keystone import iam
-from keystone.aws import controllers, deployer, operators, rights
+from keystone.aws import controllers, deployer, operators, pipelines, rights
 from keystone.iam import Statement
 from keystone.settings import Settings, parse
 from keystone.settings.operators import AwsService
@@ -117,3 +117,17 @@ def test_who_runs_the_program_may_make_the_bucket_of_copies_by_any_name(bucket: 
     assert let_in(settings, granted, "s3:CreateBucket", place)
     assert let_in(settings, granted, "s3:PutObject", f"{place}/catalogue.json")
     assert not let_in(settings, granted, "s3:CreateBucket", "arn:aws:s3:::theirs")
+
+
+@pytest.mark.parametrize("kind", ["preview", "up"])
+def test_a_pipeline_reaches_the_state_in_another_region(kind: str) -> None:
+    key = "arn:aws:kms:eu-west-1:123456789012:key/1"
+    ci = {"repository": "t/c", "environments": {"a": kind}, "stateBucket": "team-state", "stateKeyArn": key}
+    settings = site(ci=ci)
+    assert settings.aws
+    assert settings.aws.ci
+    granted = pipelines.statements(settings, settings.aws.ci, kind, KEY)
+    there = {"aws:requestedregion": "eu-west-1"}
+    assert let_in(settings, granted, "s3:GetObject", "arn:aws:s3:::team-state/.pulumi/stacks/site.json", **there)
+    assert let_in(settings, granted, "kms:Decrypt", key, **there)
+    assert not let_in(settings, granted, "s3:GetObject", "arn:aws:s3:::keystone-site-x", **there)
