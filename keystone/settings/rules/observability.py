@@ -2,8 +2,11 @@
 
 from collections.abc import Iterator
 
+from keystone.settings.cluster import Cluster
 from keystone.settings.faults import Fault
+from keystone.settings.network import Network
 from keystone.settings.observability import Observability
+from keystone.settings.platform import Platform
 from keystone.settings.storage import Storage
 
 
@@ -57,9 +60,27 @@ def alerts_are_heard(observability: Observability | None) -> Iterator[Fault]:
         )
 
 
+def grafana_has_a_name_that_the_gateway_serves(
+    observability: Observability | None, network: Network, platform: Platform | None, cluster: Cluster
+) -> Iterator[Fault]:
+    host = observability.grafana.host if observability else None
+    # Without certificates, and at an Ingress, every name is served.
+    if host is None or network.gateway == "nginx" or not (platform and platform.cert_manager):
+        return
+    if "ingress" not in network.load_balancer.pools:
+        return  # there is no gateway
+    if host.partition(".")[2] != cluster.domain:
+        yield Fault(
+            "observability.grafana.host",
+            f"{host} is not served by the gateway, whose certificate is for *.{cluster.domain}",
+            f"Take one such as grafana.{cluster.domain}, or leave it out",
+        )
+
+
 RULES = (
     metrics_and_logs_have_volumes,
     buckets_for_logs_have_a_store,
     alerts_go_to_receivers_that_exist,
     alerts_are_heard,
+    grafana_has_a_name_that_the_gateway_serves,
 )
