@@ -8,7 +8,9 @@ from judging.resource import Resource, document, is_map
 
 FLUX = custom("helm.toolkit.fluxcd.io/v2", "HelmRelease")
 ARGO = custom("argoproj.io/v1alpha1", "Application")
-HELM = (*sdk("pulumi_kubernetes.helm.v3", "Release"), *sdk("pulumi_kubernetes.helm.v4", "Chart"))
+HELM = sdk("pulumi_kubernetes.helm.v3", "Release")
+# Components that render their chart out of sight: the engine is told what comes of it, and neither version nor values.
+RENDERED = (*sdk("pulumi_kubernetes.helm.v4", "Chart"), *custom("helm.sh/v3", "Chart"))
 CHARTS = (*FLUX, *ARGO, *HELM)
 CEPH = "rook-ceph-cluster"
 # What an engine reads besides the values that the rules see; one rule refuses them all.

@@ -32,11 +32,10 @@ HARMLESS = ("pulumi", "keystone", "command", "random", "tls", "std", "time")
 GROUPS = (
     *sdk("pulumi_kubernetes.yaml.v2", "ConfigFile", "ConfigGroup"),
     *sdk("pulumi_kubernetes.kustomize.v2", "Directory"),
-    *sdk("pulumi_kubernetes.helm.v4", "Chart"),
+    *charts.RENDERED,
     "kubernetes:yaml:ConfigFile",
     "kubernetes:yaml:ConfigGroup",
     "kubernetes:kustomize:Directory",
-    "kubernetes:helm.sh/v3:Chart",
 )
 # As the engine calls the providers that it makes itself.
 AMBIENT = re.compile(r"default(_[\d_]+)?$")
@@ -93,6 +92,18 @@ def values_seen(it: Resource) -> Findings:
     for path, one in it.each("spec.valuesFrom"):
         if one.get("kind") != "Secret" or not one.get("targetPath"):
             yield Finding(path, "not one value of a Secret", "no rule reads what stands there")
+
+
+@rule(
+    "chart-told",
+    "A chart is brought by what tells its version and its values",
+    charts.RENDERED,
+    HIGH,
+    cure="Take kubernetes.helm.v3.Release, or a release of the GitOps engine",
+    reference="OWASP Kubernetes Top Ten 2022, K02",
+)
+def told(it: Resource) -> Findings:
+    yield Finding("the resource", it.kind.removeprefix("kubernetes:"), "its version and its values are told to nobody")
 
 
 def _local(chart_name: Any) -> bool:
@@ -303,6 +314,7 @@ def not_shared(it: Resource) -> Findings:
 RULES = (
     chart,
     values_seen,
+    told,
     source,
     source_tls,
     helm_tls,
