@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import pulumi
@@ -20,6 +21,8 @@ from keystone.settings import Tunnel as TunnelSettings
 DEPLOYMENT_LIMIT = "5m"
 DNS_SUFFIX = "cfargotunnel.com"
 AUTOMATIC_TTL = 1.0
+END_DAYS = 30
+"""So long before its end a service token is spoken of, or the last quarter of its time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +102,7 @@ class Tunnel(pulumi.ComponentResource):
                 previous_client_secret_expires_at=token.previous_until,
                 opts=pulumi.ResourceOptions(parent=self, additional_secret_outputs=["clientSecret"]),
             )
+            found[key].expires_at.apply(lambda moment, key=key, token=token: _tell(key, moment, token.valid_days, self))
         return found
 
     def _applications(
@@ -226,6 +230,17 @@ class Tunnel(pulumi.ComponentResource):
                 depends_on=[secret, *closed],  # no pod runs before its token is there and its network is closed
                 custom_timeouts=pulumi.CustomTimeouts(create=DEPLOYMENT_LIMIT, update=DEPLOYMENT_LIMIT),
             ),
+        )
+
+
+def _tell(key: str, moment: str | None, valid_days: int, where: pulumi.Resource) -> None:
+    """Say that a service token ends soon. Nothing renews it, and the programs that have it are shut out then."""
+    ends = datetime.fromisoformat(moment) if moment else None
+    if ends and ends - datetime.now(UTC) < timedelta(days=min(END_DAYS, valid_days // 4)):
+        pulumi.log.warn(
+            f"the service token {key} ends on {ends:%Y-%m-%d}. Refresh it at Cloudflare (Zero Trust, Access, Service "
+            "credentials), which keeps its secret, then refresh the stack",
+            where,
         )
 
 

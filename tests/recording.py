@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pulumi
@@ -110,7 +111,9 @@ def answers(kind: str, inputs: dict[str, Any]) -> dict[str, Any]:
     if kind == "cloudflare:index/zeroTrustAccessApplication:ZeroTrustAccessApplication":
         return {"aud": f"audience of {inputs['domain']}"}
     if kind == "cloudflare:index/zeroTrustAccessServiceToken:ZeroTrustAccessServiceToken":
-        return {"clientId": f"{inputs['name']}.access", "clientSecret": _wrapped("hush")}
+        ends = datetime.now(UTC) + timedelta(hours=int(inputs["duration"].removesuffix("h")))
+        made = {"clientId": f"{inputs['name']}.access", "clientSecret": _wrapped("hush")}
+        return {**made, "expiresAt": f"{ends:%Y-%m-%dT%H:%M:%SZ}"}
     if kind != "command:local:Command":
         return {}
     _, _, line = inputs["create"].partition("keystone.hosts ")

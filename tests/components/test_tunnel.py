@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
 import pulumi
@@ -211,6 +212,23 @@ def test_a_higher_generation_rotates_a_service_token(deploy: Deploy) -> None:
     assert token["clientSecretVersion"] == 2
     assert token["previousClientSecretExpiresAt"] == "2027-01-31T00:00:00Z"
     assert token["duration"] == "720h"
+
+
+@pytest.mark.parametrize(("valid", "after", "told"), [(365, 0, 0), (365, 340, 1), (8, 0, 0), (8, 7, 1)])
+def test_a_service_token_that_ends_soon_is_spoken_of(
+    valid: int, after: int, told: int, deploy: Deploy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Later(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:
+            return datetime.now(tz) + timedelta(days=after)
+
+    said: list[str] = []
+    monkeypatch.setattr("components.tunnel.datetime", Later)
+    monkeypatch.setattr("pulumi.log.warn", lambda text, *_: said.append(text))
+    deploy(build(site(serviceTokens={"robot": {"validDays": valid}})))
+    assert len(said) == told
+    assert all(line.startswith("the service token robot ends on 20") for line in said)
 
 
 def test_a_higher_generation_is_a_second_tunnel_and_the_same_names(deploy: Deploy) -> None:
