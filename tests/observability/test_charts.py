@@ -371,9 +371,9 @@ def test_grafana_is_reached_by_what_the_cluster_has(network: dict[str, Any], kin
 
 def test_grafanas_name_may_be_chosen() -> None:
     network = {"loadBalancer": {"pools": {"ingress": "127.78.5.200-127.78.5.209"}}}
-    found = site(network=network, observability={"grafana": {"host": "graphs.example.org"}})
+    found = site(network=network, observability={"grafana": {"host": "graphs.keystone.test"}})
     assert found.observability
     it = monitoring.route(found, found.observability)
     assert it
-    assert it.spec["hostnames"] == ["graphs.example.org"]
-    assert values(found)["grafana"]["grafana.ini"]["server"]["root_url"] == "https://graphs.example.org"
+    assert it.spec["hostnames"] == ["graphs.keystone.test"]
+    assert values(found)["grafana"]["grafana.ini"]["server"]["root_url"] == "https://graphs.keystone.test"
