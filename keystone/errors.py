@@ -1,4 +1,6 @@
-"""The one error that Keystone's commands raise for a fault that a user can mend, and PyYAML's faults as such."""
+"""The one error that Keystone's commands raise for a fault that a user can mend, and how two common ones read."""
+
+from pathlib import Path
 
 
 class KeystoneError(Exception):
@@ -17,3 +19,12 @@ def of_yaml(place: str, error: Exception) -> KeystoneError:
     where = f" in line {mark.line + 1}" if mark is not None else ""
     cure = "Indent by spaces, not tabs" if "'\\t'" in said else "Correct it"
     return KeystoneError(place, f"is not sound YAML: {said}{where}", cure)
+
+
+def no_stack_file(stack: str, folder: Path) -> KeystoneError:
+    """A stack's file is not in a folder: the name is wrong, or the folder is one within the project's."""
+    above = next((one for one in folder.resolve().parents if (one / "Pulumi.yaml").exists()), None)
+    if above is not None and not (folder / "Pulumi.yaml").exists():
+        return KeystoneError(str(folder.resolve()), "is not the project's folder", f"Type `cd {above}` first")
+    cure = f"Make it with `keystone init {stack}`, or correct the name"
+    return KeystoneError(f"Pulumi.{stack}.yaml", "there is no such stack file", cure)

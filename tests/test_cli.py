@@ -1,6 +1,7 @@
 """The `keystone` command line: quick help, plain errors."""
 
 import inspect
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,9 +15,16 @@ from keystone.errors import KeystoneError
 PROJECT = Path(__file__).resolve().parents[1]
 
 
-def keystone(*arguments: str) -> subprocess.CompletedProcess[str]:
+def keystone(*arguments: str, folder: Path = PROJECT) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    environment.pop("PULUMI_BACKEND_URL", None)
     return subprocess.run(
-        [sys.executable, "-m", "keystone", *arguments], cwd=PROJECT, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "keystone", *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
@@ -45,10 +53,24 @@ def test_a_fault_that_a_user_can_mend_is_one_line_on_standard_error() -> None:
 
     assert done.returncode == 1
     assert done.stdout == ""
-    assert (
-        done.stderr
-        == "Pulumi.nowhere.yaml: does not exist. Make it with `keystone init nowhere`, or name another stack.\n"
-    )
+    cure = "Make it with `keystone init nowhere`, or correct the name"
+    assert done.stderr == f"Pulumi.nowhere.yaml: there is no such stack file. {cure}.\n"
+
+
+@pytest.mark.parametrize("words", [("facts",), ("check", "network"), ("preview",)])
+def test_in_a_folder_within_the_project_the_projects_own_is_named(words: tuple[str, ...]) -> None:
+    done = keystone(*words, folder=PROJECT / "docs")
+
+    assert done.returncode == 1
+    assert done.stderr == f"{PROJECT / 'docs'}: is not the project's folder. Type `cd {PROJECT}` first.\n"
+
+
+def test_a_stack_file_is_made_in_the_projects_folder_alone() -> None:
+    done = keystone("init", "trial", folder=PROJECT / "docs")
+
+    assert done.returncode == 1
+    file = PROJECT / "docs" / "Pulumi.yaml"
+    assert done.stderr == f"{file}: is missing or has no name. Change to the project's folder.\n"
 
 
 def test_an_unknown_command_is_refused() -> None:

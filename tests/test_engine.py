@@ -285,7 +285,5 @@ def test_a_wrong_passphrase_is_one_line(project: Project, monkeypatch: pytest.Mo
 
 
 def test_a_stack_without_a_file_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(
-        KeystoneError, match=r"^Pulumi\.other\.yaml: does not exist\. Make it with `keystone init other`"
-    ):
+    with pytest.raises(KeystoneError, match=r"^Pulumi\.other\.yaml: there is no such stack file\. Make it with"):
         execute(Run(verb="up", stack="other", project=tmp_path))

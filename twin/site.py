@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from keystone.errors import KeystoneError, of_yaml
+from keystone.errors import KeystoneError, no_stack_file, of_yaml
 from keystone.published import TWIN_PASSPHRASE
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def plain_config(stack: str, project: Path) -> dict[str, Any]:
     try:
         document = yaml.safe_load(path.read_text())
     except FileNotFoundError:
-        raise KeystoneError(path.name, "does not exist", f"Make it with `keystone init {stack}`") from None
+        raise no_stack_file(stack, project) from None
     except yaml.YAMLError as error:
         raise of_yaml(path.name, error) from None
     config = document.get("config") if isinstance(document, dict) else None

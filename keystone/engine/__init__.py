@@ -21,7 +21,7 @@ from typing import IO
 from keystone.engine import adoption, policies, process, reach, state
 from keystone.engine.events import Reporter
 from keystone.engine.interruption import Interruptions
-from keystone.errors import KeystoneError
+from keystone.errors import KeystoneError, no_stack_file
 
 # Seconds. An update installs machines; a preview only asks.
 LIMITS = {"up": 5400.0, "preview": 600.0, "destroy": 3600.0, "refresh": 1800.0}
@@ -83,11 +83,7 @@ def execute(run: Run, reporter: Reporter | None = None) -> Reporter:
     """Do a run; returns what was reported. Raises KeystoneError (Failure when the engine itself failed)."""
     reporter = reporter or Reporter(preview=run.verb == "preview", verbose=run.verbose)
     if not (run.project / f"Pulumi.{run.stack}.yaml").exists():
-        raise KeystoneError(
-            f"Pulumi.{run.stack}.yaml",
-            "does not exist",
-            f"Make it with `keystone init {run.stack}`, or name another stack",
-        )
+        raise no_stack_file(run.stack, run.project)
     state.release(run.stack, run.project, reporter.line)
     held = state.load(run.stack, run.project, create=False)
     if run.before is not None:

@@ -42,20 +42,25 @@ class State:
 
 def project_name(project: Path) -> str:
     """The `name` of Pulumi.yaml."""
+    return str(_project_file(project)["name"])
+
+
+def _project_file(project: Path) -> dict[str, Any]:
+    file = project.resolve() / "Pulumi.yaml"
     try:
-        return str(yaml.safe_load((project / "Pulumi.yaml").read_text())["name"])
-    except (OSError, KeyError, TypeError, yaml.YAMLError):
-        raise KeystoneError(
-            str(project / "Pulumi.yaml"), "is missing or has no name", "Change to the project's folder"
-        ) from None
+        document = yaml.safe_load(file.read_text())
+    except (OSError, yaml.YAMLError):
+        document = None
+    if not isinstance(document, dict) or "name" not in document:
+        raise KeystoneError(str(file), "is missing or has no name", "Change to the project's folder")
+    return document
 
 
 def backend(project: Path) -> str:
     """The URL of the state backend: from the environment, else from Pulumi.yaml, else what pulumi is logged in to."""
     if url := os.environ.get("PULUMI_BACKEND_URL"):
         return url
-    document = yaml.safe_load((project / "Pulumi.yaml").read_text()) or {}
-    if url := (document.get("backend") or {}).get("url"):
+    if url := (_project_file(project).get("backend") or {}).get("url"):
         return str(url)
     try:
         return str(json.loads(process.quick(["whoami", "--json"], project)).get("url", ""))

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from keystone.errors import KeystoneError, of_yaml
+from keystone.errors import KeystoneError, no_stack_file, of_yaml
 from keystone.settings.faults import Fault
 
 NAMESPACE = "keystone"
@@ -76,9 +76,7 @@ def config_of(stack: str, project: Path = Path()) -> dict[str, Any]:
     try:
         document = yaml.load(file.read_text(encoding="utf-8"), _Loader)
     except FileNotFoundError:
-        raise KeystoneError(
-            file.name, "there is no such stack file", f"Make it with `keystone init {stack}`, or correct the name"
-        ) from None
+        raise no_stack_file(stack, project) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise of_yaml(file.name, error) from None
     config = document.get("config") if isinstance(document, dict) else None
