@@ -53,9 +53,9 @@ def test_the_commands_that_the_documents_name_exist() -> None:
 
     known = {command.name for command in COMMANDS}
     for document in DOCUMENTS:
-        # The words after `keystone` in code style, or after `python -m keystone` in a block.
+        # The words after `keystone` in code style, at the begin of a line or behind a pipe, and after `-m keystone`.
         text = document.read_text()
-        named = set(re.findall(r"`keystone ([a-z]+)", text)) | set(re.findall(r"-m keystone ([a-z]+)", text))
+        named = set(re.findall(r"(?:`|^ *|\| |bin/|-m )keystone ([a-z][a-z-]*)", text, re.MULTILINE))
         assert named <= known, document.name
 
 

@@ -88,7 +88,7 @@ def request(path: Path, op: str, *, limit: float = 60.0, say: Callable[[str], No
             f"twin {op}", f"no answer within {limit:.0f} s (last: {last})", "See `twin logs daemon`"
         ) from None
     except (FileNotFoundError, ConnectionRefusedError):
-        raise KeystoneError("twin", "is not running", "Start it with `python -m twin up`") from None
+        raise KeystoneError("twin", "is not running", "Start it with `twin up`") from None
     raise KeystoneError(f"twin {op}", f"the twin ended before it answered (last: {last})", "See `twin logs daemon`")
 
 

@@ -120,7 +120,7 @@ class Twin:
         """Read the stack file again: new hosts get machines, changed hardware is switched off and on."""
         site = Site.read(self.site.stack, self.site.project)
         if site is None or site.network != self.site.network:
-            raise KeystoneError("twin:network", "was changed while the twin runs", "Run `python -m twin stop` first")
+            raise KeystoneError("twin:network", "was changed while the twin runs", "Run `twin stop` first")
         self.site = self.pools.site = site
         await self._start_clouds()
         self.pools.start()
@@ -338,7 +338,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except Exception as error:
         log.exception("the twin failed")
-        tell(json.dumps({"error": f"twin: {type(error).__name__}: {error}. See `python -m twin logs daemon`."}))
+        tell(json.dumps({"error": f"twin: {type(error).__name__}: {error}. See `twin logs daemon`."}))
         return 1
     return 0
 

@@ -206,7 +206,7 @@ def test_a_host_added_to_the_stack_file_gets_a_machine_and_one_taken_out_stays_u
 
 def test_commands_to_a_twin_that_does_not_run_say_so_in_one_line(project: Project) -> None:
     done = project.run("power-off", "w1", check=False)
-    assert (done.returncode, done.stderr) == (1, "twin: is not running. Start it with `python -m twin up`.\n")
+    assert (done.returncode, done.stderr) == (1, "twin: is not running. Start it with `twin up`.\n")
 
 
 def test_logs_prints_the_end_of_a_log_and_names_those_that_there_are(running: Project) -> None:
