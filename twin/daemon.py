@@ -129,6 +129,7 @@ class Twin:
         for name, host in site.settings.hosts.items():
             old = self.machines.get(name)
             if old is None:
+                self._refuse_taken(name, host)
                 await say(f"new machine {name} at {host.address}")
                 await self._make(name, host).power_on()
             elif any(getattr(old.host, key) != getattr(host, key) for key in HARDWARE):
@@ -137,6 +138,16 @@ class Twin:
                 await self._make(name, host).power_on()
             else:
                 old.site, old.host = site, host
+
+    def _refuse_taken(self, name: str, host: Host) -> None:
+        """Raise KeystoneError when a machine that left the stack file has a new one's address, as after a rename."""
+        for other in self.machines.values():
+            if other.address == str(host.address) and other.name not in self.site.settings.hosts:
+                raise KeystoneError(
+                    f"hosts.{name}.address",
+                    f"{host.address} is that of the machine {other.name}, which is no longer in the stack file",
+                    f"Take it away with `twin remove {other.name}`, or write another address",
+                )
 
     async def _wait(self, say: Say) -> list[str]:
         """Wait until the units of all machines are up or have failed; what is not up, one line each.

@@ -193,6 +193,13 @@ def test_a_host_added_to_the_stack_file_gets_a_machine_and_one_taken_out_stays_u
     assert sorted(found) == ["primer", "w1", "w2", "w3"]
     assert not found["w2"]["inStackFile"]
     assert found["w2"]["powered"]
+    hosts["w4"] = gone
+    project.write()
+    message = f"hosts.w4.address: {gone['address']} is that of the machine w2, which is no longer in the stack file."
+    assert message in project.run("up", check=False).stderr
+    assert sorted(project.status()["machines"]) == ["primer", "w1", "w2", "w3"]
+    del hosts["w4"]
+    project.write()
     project.run("stop")
     project.run("up")
     assert sorted(project.status()["machines"]) == ["primer", "w1", "w2", "w3"]
