@@ -291,11 +291,11 @@ def test_a_silent_worker_is_a_warning(tmp_path: Path) -> None:
     with socket.create_server((NETWORK.at(10), 2222)):
         lines = reach.require("dev", project, {"install-primer", "install-w1"})
 
-    assert lines == [f"w1 {NETWORK.at(11)}:2222 does not answer"]
+    assert lines == {"w1": f"w1 {NETWORK.at(11)}:2222 does not answer"}
 
 
 def test_machines_that_are_not_installed_yet_need_not_answer(tmp_path: Path) -> None:
-    assert reach.require("dev", elsewhere(tmp_path), set()) == []
+    assert reach.require("dev", elsewhere(tmp_path), set()) == {}
 
 
 def test_a_stack_is_never_made_in_the_backend_of_another_stacks_twin(

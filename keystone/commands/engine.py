@@ -1,6 +1,7 @@
 """`keystone up`, `preview`, `destroy` and `refresh`: the engine's runs, made safe for a run without a person."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,6 +33,7 @@ def _run(
     expect_no_changes: bool = False,
     checks: "Around | None" = None,
     adopt: list[str] | None = None,
+    silent: Callable[[list[str]], None] | None = None,
 ) -> None:
     from keystone.engine import Run, execute
 
@@ -49,6 +51,7 @@ def _run(
             before=checks.owned if checks else None,
             planned=checks.planned if checks else None,
             heard=checks.heard if checks else None,
+            silent=silent,
             last_words=lambda urns: _last_words(stack, urns),
         )
     )
@@ -128,7 +131,7 @@ def destroy(stack: Stack = "dev", limit: Limit = 0, verbose: Verbose = False, ta
     """Take everything down that the stack has made. The stack file stays."""
     if not target:
         _sweep(stack)  # a network that others use cannot go
-    _run("destroy", stack, limit, verbose, target)
+    _run("destroy", stack, limit, verbose, target, silent=None if target else lambda names: _give_up(stack, names))
     if not target:
         from keystone.hosts.context import sweep
 
@@ -140,6 +143,15 @@ def destroy(stack: Stack = "dev", limit: Limit = 0, verbose: Verbose = False, ta
                 f"left at AWS, for it may hold data: {', '.join(left)}",
                 "Remove it there when nobody needs it",
             )
+
+
+def _give_up(stack: str, names: list[str]) -> None:
+    import asyncio
+
+    from keystone.commands.verify import context_of
+    from keystone.hosts import remove
+
+    asyncio.run(remove.give_up(context_of(stack), names))
 
 
 def _sweep(stack: str) -> list[str]:

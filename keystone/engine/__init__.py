@@ -47,6 +47,8 @@ class Run:
     before: Callable[[state.State], None] | None = None
     planned: Callable[[], None] | None = None
     heard: Callable[[str], None] | None = None
+    # Called with the names of installed hosts that do not answer.
+    silent: Callable[[list[str]], None] | None = None
     # What failed resources say by themselves, by URN, where the engine knows only that it waited in vain.
     last_words: Callable[[list[str]], Mapping[str, str]] | None = None
 
@@ -95,8 +97,11 @@ def execute(run: Run, reporter: Reporter | None = None) -> Reporter:
         return reporter
     if run.verb != "preview":
         state.settle(run.stack, run.project, reporter.line, run.adopt)
-    for line in reach.require(run.stack, run.project, held.names(reach.HOST_COMMAND)):
+    silent = reach.require(run.stack, run.project, held.names(reach.HOST_COMMAND))
+    for line in silent.values():
         reporter.line(f"warning: {line}")
+    if silent and run.silent is not None:
+        run.silent(list(silent))
     if run.verb == "up" and policies.packs(run.project, run.policy_packs):
         plan = _judge(run, reporter)
         if run.planned is not None:

@@ -38,6 +38,7 @@ async def join(context: Context, name: str) -> dict[str, str | None]:
         if name in context.settings.nodes:
             await remove.start(machine, "k3s")
             node = await _registered(controller, name)
+            await remove.take_up(controller, name)
         # A remote agent's address is the mesh's to give, so it is an output; `host.address` stays the settings'.
         progress(name, f"joined: {seen.address}, " + (f"node {node}" if node else f"{host.role}, no Kubernetes node"))
         return {"node": node, "mesh": seen.address}

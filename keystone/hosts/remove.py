@@ -5,7 +5,7 @@ two apart. So only what `join` brings back ends, the services and the mesh node;
 Each step may find its work done.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 
@@ -22,6 +22,9 @@ SERVERS = ("primer", "server")
 PRIMER_UNITS = ("headscale", "tailscaled", "k3s")
 # Units with this condition (nix/modules) stay down, so that a reboot does not bring a removed host back.
 MARK = "/var/lib/keystone/removed"
+# The cluster forgets the pods of a dead node that has it; else they stay for ever, and their namespaces with them.
+# https://kubernetes.io/docs/concepts/cluster-administration/node-shutdown/#non-graceful-node-shutdown
+OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,24 @@ async def remove(context: Context, removed: Removed) -> None:
             return
         await leave(context, removed, drain=True, primer_may_be_gone=False, purge=True)
         note(removed.name, "removed; it still holds its agent token: switch it off or reinstall it")
+
+
+async def give_up(context: Context, names: Iterable[str]) -> None:
+    """Lets a destroy pass by machines that are dead. What keeps a node from being marked is said, and is no fault."""
+    try:
+        async with context.dial(context.settings.primer[0]) as controller:
+            for name in (one for one in names if one in context.settings.nodes):
+                taint = f"{OUT_OF_SERVICE}=nodeshutdown:NoExecute"
+                done = await controller.run("kubectl", "taint", "node", name, taint, "--overwrite", check=False)
+                said = "its pods are given up" if done.status == 0 else f"its pods stay ({ssh.last_line(done.stderr)})"
+                progress(name, f"does not answer: {said}")
+    except KeystoneError as fault:
+        progress(context.settings.primer[0], f"the pods of dead machines stay: {fault.problem}")
+
+
+async def take_up(controller: ssh.Machine, name: str) -> None:
+    """Gives a node that was given up its pods again; nothing where it was not."""
+    await controller.run("kubectl", "taint", "node", name, f"{OUT_OF_SERVICE}-", check=False)
 
 
 async def _suspend(context: Context, removed: Removed) -> None:

@@ -54,6 +54,7 @@ def fresh() -> Script:
 def test_a_host_that_is_in_the_mesh_gets_no_key() -> None:
     given, host, controller = scene({"tailscale status": status()}, {"headscale nodes list": listed(NODE)})
     assert play(lambda: join.join(given, "w1"), host, controller) == {"node": "w1", "mesh": "100.64.0.9"}
+    assert controller.called("kubectl taint node w1 node.kubernetes.io/out-of-service-")
     assert not controller.called(MINT)
     assert not host.called("tailscale up")
     assert not host.called("systemctl stop")

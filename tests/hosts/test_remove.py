@@ -218,3 +218,22 @@ def test_an_api_that_is_down_does_not_keep_the_mesh_node(capsys: pytest.CaptureF
     take(given, gone(), controller)
     assert controller.called("headscale nodes delete --identifier 7")
     assert "the Kubernetes API is down, its node stays (connection refused)" in capsys.readouterr().err
+
+
+def test_a_destroy_gives_up_the_pods_of_nodes_that_are_dead(capsys: pytest.CaptureFixture[str]) -> None:
+    given = context()
+    controller = installed(given, "primer", {"kubectl taint": "node/w1 modified\n"})
+    play(lambda: remove.give_up(given, ["w1", "somebody else's"]), controller)
+    assert controller.calls == [
+        "kubectl taint node w1 node.kubernetes.io/out-of-service=nodeshutdown:NoExecute --overwrite"
+    ]
+    assert "w1: does not answer: its pods are given up\n" in capsys.readouterr().err
+
+
+def test_a_destroy_goes_on_where_no_node_can_be_given_up(capsys: pytest.CaptureFixture[str]) -> None:
+    given = context()
+    controller = installed(given, "primer", {"kubectl taint": (1, "connection refused")})
+    play(lambda: remove.give_up(given, ["w1"]), controller)
+    assert "w1: does not answer: its pods stay (connection refused)\n" in capsys.readouterr().err
+    play(lambda: remove.give_up(given, ["w1"]))
+    assert "primer: the pods of dead machines stay: " in capsys.readouterr().err
