@@ -226,5 +226,6 @@ class AwsNodePool(pulumi.ComponentResource):
             ),
             parent=self,
             after=before,
+            removal=karpenter.REMOVAL_LIMIT,
         )
         thing(f"{self._name}-nodes", karpenter.node_pool(settings, args.pool), parent=self, after=[node_class])

@@ -18,8 +18,12 @@ def thing(
     parent: pulumi.Resource,
     after: Sequence[pulumi.Resource] = (),
     namespace: pulumi.Input[str] | None = None,
+    removal: str = LIMIT,
 ) -> CustomResource:
-    """One object; with a `wait` it is done when that holds. `namespace` carries what the object waits for."""
+    """One object; with a `wait` it is done when that holds. `namespace` carries what the object waits for.
+
+    `removal` is how long it may take to go.
+    """
     annotations = {**it.annotations, **({"pulumi.com/waitFor": it.wait} if it.wait else {})}
     return CustomResource(
         name,
@@ -32,7 +36,7 @@ def thing(
         opts=pulumi.ResourceOptions(
             parent=parent,
             depends_on=list(after),
-            custom_timeouts=pulumi.CustomTimeouts(create=LIMIT, update=LIMIT, delete=LIMIT),
+            custom_timeouts=pulumi.CustomTimeouts(create=LIMIT, update=LIMIT, delete=removal),
         ),
     )
 

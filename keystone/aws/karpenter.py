@@ -4,13 +4,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from keystone import pools as shapes
-from keystone.aws import names, pools
+from keystone.aws import events, names, pools
 from keystone.charts.objects import Thing
 from keystone.settings import Settings, Taint
 
 EXPIRE_AFTER = "720h"
 """Machines are replaced after 30 days, so that a new image reaches all."""
-DRAIN_LIMIT = "1h"
+DRAIN_LIMIT = f"{events.DRAIN_SECONDS}s"
+"""As machines of groups, or a removed pool would stay until its last pod lets itself be moved."""
+REMOVAL_LIMIT = "20m"
+"""A class of machines goes after the last of its machines, which is drained and then ended by EC2."""
 CONSOLIDATE_AFTER = "5m"
 
 

@@ -114,6 +114,14 @@ def test_karpenters_pool_has_a_class_and_a_node_pool_and_no_group(deploy: Deploy
     assert settings["interruptionQueue"] == "keystone-site-karpenter"
 
 
+def test_karpenters_class_has_the_time_to_go_that_its_machines_need(deploy: Deploy) -> None:
+    """It goes after the last machine: drained, and then ended by EC2, which takes minutes too."""
+    engine = deploy(the_account(site(nodePools={"batch": KARPENTER})))
+    drain = engine.named("pool-batch-nodes").inputs["spec"]["template"]["spec"]["terminationGracePeriod"]
+    removal = engine.named("pool-batch-class").timeouts["delete"]
+    assert (drain, removal) == ("300s", "20m")
+
+
 def test_more_machines_change_the_groups_numbers_and_nothing_else(deploy: Deploy) -> None:
     few, many = (deploy(the_account(site(nodePools={"spot": {**POOL, "max": top}}))) for top in (3, 9))
     before, after = ({(one.kind, one.name): one.inputs for one in run.resources} for run in (few, many))
