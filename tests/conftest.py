@@ -49,6 +49,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=place)  # stable: a file's tests stay together and in their order
 
 
+@pytest.fixture(scope="module")
+def runner() -> Iterator[asyncio.Runner]:
+    """One event loop for all tests of a file, for services that live in it."""
+    with asyncio.Runner() as runner:
+        yield runner
+
+
 @pytest.fixture
 def deploy() -> Callable[..., Engine]:
     """`deploy(build, preview=False)` -> the engine with everything that `build` registered."""

@@ -246,6 +246,11 @@ class Engine:
         assert run.ok, run.output
         return json.loads(run.output)["deployment"]
 
+    def texts(self) -> str:
+        """Everything that runs have left behind: state, backups, history."""
+        kept = self.root.glob("state/**/*")
+        return "\n".join(path.read_text("utf-8", "replace") for path in kept if path.is_file())
+
     def resources(self) -> dict[str, dict[str, Any]]:
         """Name -> exported resource, without the stack and the providers."""
         kept = {}

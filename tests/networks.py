@@ -27,6 +27,12 @@ class Network:
         """The address with this last byte."""
         return f"{self.base}.{last}"
 
+    def free_port(self, last: int, kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
+        """A port at which nothing listens on the address with this last byte."""
+        with socket.socket(socket.AF_INET, kind) as probe:
+            probe.bind((self.at(last), 0))
+            return probe.getsockname()[1]
+
 
 def _take() -> tuple[int, socket.socket]:
     """The first second byte that no other process holds, and the socket that holds it now."""

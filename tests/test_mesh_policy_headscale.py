@@ -19,7 +19,8 @@ from keystone.settings.mesh import MESH_TAGS
 from tests import networks
 
 PROJECT = Path(__file__).parent.parent
-ADDRESS = networks.fresh().at(1)
+NETWORK = networks.fresh()
+ADDRESS = NETWORK.at(1)
 START_SECONDS = 30
 # Tags and groups that have a node in the fixture; group:empty has none and must be left out by `checked`.
 PRESENT = {*MESH_TAGS, "group:admins", "group:devs"}
@@ -58,19 +59,13 @@ def binary() -> Path | None:
     return None
 
 
-def free_port(kind: socket.SocketKind) -> int:
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind((ADDRESS, 0))
-        return probe.getsockname()[1]
-
-
 class Headscale:
     """One Headscale of the fixture, in its own folder."""
 
     def __init__(self, program: Path, folder: Path) -> None:
         self.program, self.folder = program, folder
         self.config = folder / "config.json"
-        http, stun = free_port(socket.SOCK_STREAM), free_port(socket.SOCK_DGRAM)
+        http, stun = NETWORK.free_port(1), NETWORK.free_port(1, socket.SOCK_DGRAM)
         settings = {
             "server_url": f"http://{ADDRESS}:{http}",
             "listen_addr": f"{ADDRESS}:{http}",

@@ -84,8 +84,3 @@ class AccountStage(Engine):
     def refresh(self, *words: str, timeout: float = RUN_SECONDS) -> Run:
         """Of what is at AWS; rendered YAML cannot be read again."""
         return super().refresh("--exclude", "**kubernetes:**", *words, timeout=timeout)
-
-    def texts(self) -> str:
-        """Everything that runs have left behind: state, backups, history."""
-        kept = self.root.glob("state/**/*")
-        return "\n".join(path.read_text("utf-8", "replace") for path in kept if path.is_file())

@@ -170,12 +170,6 @@ async def until(true: Callable[[], Awaitable[bool]], what: Callable[[], Any], se
 
 
 @pytest.fixture(scope="module")
-def runner() -> Iterator[asyncio.Runner]:
-    with asyncio.Runner() as runner:
-        yield runner
-
-
-@pytest.fixture(scope="module")
 def stage(runner: asyncio.Runner, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     one = Stage(tmp_path_factory.mktemp("pools"))
     try:

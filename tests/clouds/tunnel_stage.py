@@ -128,8 +128,3 @@ class Stage(Engine):
             "looks.LATE_SECONDS = 1; sys.exit(main(sys.argv[1:]))"
         )
         return self.keystone(*words, python=("-c", code))
-
-    def texts(self) -> str:
-        """Everything that runs have left behind: state, backups, history."""
-        kept = self.root.glob("state/**/*")
-        return "\n".join(path.read_text("utf-8", "replace") for path in kept if path.is_file())

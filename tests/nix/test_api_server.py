@@ -3,7 +3,6 @@
 import base64
 import json
 import os
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -19,7 +18,8 @@ from keystone.identities import Identities
 from tests import networks
 from tests.nix.evaluator import Flake
 
-ADDRESS = networks.fresh().at(1)
+NETWORK = networks.fresh()
+ADDRESS = NETWORK.at(1)
 START_SECONDS = 60
 TOKEN = "test-administrator"
 FILES = """c: map (f: builtins.unsafeDiscardStringContext f.text)
@@ -36,19 +36,13 @@ def program(name: str) -> Path:
     pytest.skip(f"{name} is not built (`python -m toolchain`)")
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((ADDRESS, 0))
-        return probe.getsockname()[1]
-
-
 class Server:
     """An API server with the arguments of a kubeadm Primer, on an etcd of its own."""
 
     def __init__(self, flake: Flake, folder: Path) -> None:
         self.folder, self.running = folder, []
-        self.etcd_url = f"http://{ADDRESS}:{free_port()}"
-        self.url = f"https://{ADDRESS}:{free_port()}"
+        self.etcd_url = f"http://{ADDRESS}:{NETWORK.free_port(1)}"
+        self.url = f"https://{ADDRESS}:{NETWORK.free_port(1)}"
         for path in ("run/agenix", "etc/kubernetes/policy", "var/log/kubernetes"):
             (folder / path).mkdir(parents=True)
         (folder / "run/agenix/server-token").write_text(Identities("ab" * 32, "vm").server_token())
@@ -73,7 +67,7 @@ class Server:
             (self.folder / f"etc/kubernetes/policy/{name}.yaml").write_text(content)
 
     def start(self) -> None:
-        peer = f"http://{ADDRESS}:{free_port()}"
+        peer = f"http://{ADDRESS}:{NETWORK.free_port(1)}"
         etcd = [str(program("etcd")), "--data-dir", str(self.folder / "etcd"), "--name", "a"]
         etcd += ["--listen-client-urls", self.etcd_url, "--advertise-client-urls", self.etcd_url]
         etcd += ["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", f"a={peer}"]

@@ -19,14 +19,9 @@ from tests import networks
 from tests.nix.evaluator import NIX, Flake
 from tests.test_mesh_policy_headscale import binary
 
-ADDRESS = networks.fresh().at(1)
+NETWORK = networks.fresh()
+ADDRESS = NETWORK.at(1)
 START_SECONDS = 30
-
-
-def free_port(kind: socket.SocketKind) -> int:
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind((ADDRESS, 0))
-        return probe.getsockname()[1]
 
 
 def settings_here(settings: dict[str, Any], folder: Path, port: int) -> dict[str, Any]:
@@ -34,9 +29,9 @@ def settings_here(settings: dict[str, Any], folder: Path, port: int) -> dict[str
     text = json.dumps(settings).replace("/run/agenix/", f"{folder}/").replace("/var/lib/headscale/", f"{folder}/")
     here = json.loads(text.replace("127.79.0.10:8443", f"{ADDRESS}:{port}"))
     here["listen_addr"] = f"{ADDRESS}:{port}"
-    here["metrics_listen_addr"] = f"{ADDRESS}:{free_port(socket.SOCK_STREAM)}"
-    here["grpc_listen_addr"] = f"{ADDRESS}:{free_port(socket.SOCK_STREAM)}"
-    here["derp"]["server"]["stun_listen_addr"] = f"{ADDRESS}:{free_port(socket.SOCK_DGRAM)}"
+    here["metrics_listen_addr"] = f"{ADDRESS}:{NETWORK.free_port(1)}"
+    here["grpc_listen_addr"] = f"{ADDRESS}:{NETWORK.free_port(1)}"
+    here["derp"]["server"]["stun_listen_addr"] = f"{ADDRESS}:{NETWORK.free_port(1, socket.SOCK_DGRAM)}"
     here["unix_socket"] = f"{folder}/s"
     return here
 
@@ -47,7 +42,7 @@ def headscale(flake: Flake) -> Iterator[tuple[list[str], str, ssl.SSLContext]]:
     program = binary()
     if program is None:
         pytest.skip("Headscale is not built (`python -m toolchain`)")
-    port = free_port(socket.SOCK_STREAM)
+    port = NETWORK.free_port(1)
     identities = Identities("ab" * 32, "dev")
     # a short folder: a socket's path may have 108 characters
     with tempfile.TemporaryDirectory(prefix="hs") as name:

@@ -33,13 +33,6 @@ LIMIT = 60.0
 
 
 @pytest.fixture(scope="module")
-def runner() -> Iterator[asyncio.Runner]:
-    """One event loop for all tests of this file: the services live in it."""
-    with asyncio.Runner() as runner:
-        yield runner
-
-
-@pytest.fixture(scope="module")
 def site(runner: asyncio.Runner, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
     """A primer alone; its pods run on it."""
     one = trial(tmp_path_factory.mktemp("charts"), NETWORK, workers=0)

@@ -35,13 +35,6 @@ API = f"https://{NETWORK.at(10)}:6443"
 
 
 @pytest.fixture(scope="module")
-def runner() -> Iterator[asyncio.Runner]:
-    """One event loop for all tests of this file: the services live in it."""
-    with asyncio.Runner() as runner:
-        yield runner
-
-
-@pytest.fixture(scope="module")
 def site(runner: asyncio.Runner, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
     """A primer with its control plane and two workers in the cluster."""
     one = trial(tmp_path_factory.mktemp("site"), NETWORK, workers=2)

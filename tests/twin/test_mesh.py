@@ -29,13 +29,6 @@ MACHINES = ("primer", "w1", "w2", "w3")
 
 
 @pytest.fixture(scope="module")
-def runner() -> Iterator[asyncio.Runner]:
-    """One event loop for all tests of this file: the services live in it."""
-    with asyncio.Runner() as runner:
-        yield runner
-
-
-@pytest.fixture(scope="module")
 def site(runner: asyncio.Runner, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
     """A primer and three workers, all in the mesh and in the cluster."""
     one = trial(tmp_path_factory.mktemp("site"), NETWORK, workers=3)
