@@ -1,4 +1,4 @@
-"""Files that survive a power cut: a reader sees the old content or the new one, never half of it."""
+"""Files of the twin, written in one step; those on machines' disks survive a power cut too."""
 
 from __future__ import annotations
 
@@ -13,6 +13,13 @@ from keystone import files
 def write_file(path: Path, content: bytes, mode: int = 0o600) -> None:
     """Replace a file in one step; makes its folders. Raises OSError (a full disk leaves the old file alone)."""
     files.write_file(path, content, mode, lasting=True)
+
+
+def write_private(path: Path, content: bytes) -> Path:
+    """Write a file that only the user can read, in one step; makes its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    files.write_file(path, content, 0o600)
+    return path
 
 
 def write_json(path: Path, document: Any) -> None:

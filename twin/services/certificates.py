@@ -6,7 +6,6 @@ import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -16,7 +15,6 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from keystone.errors import KeystoneError
-from keystone.files import write_file
 
 LIFETIME = timedelta(days=365)
 """As k3s: a leaf lives a year and is issued anew at each start."""
@@ -107,13 +105,6 @@ def request(common_name: str, organization: str) -> tuple[bytes, bytes]:
     )
     signed = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, SHA256())
     return signed.public_bytes(Encoding.PEM), key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-
-
-def write_private(path: Path, content: bytes) -> Path:
-    """Write a file that only the user can read, in one step; makes its folder."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    write_file(path, content, 0o600)
-    return path
 
 
 def _key_usage() -> x509.KeyUsage:

@@ -21,8 +21,9 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from keystone.errors import KeystoneError
 from twin.charts.controller import ChartController
 from twin.charts.orders import Orders
+from twin.files import write_private
 from twin.services import InstalledSystem
-from twin.services.certificates import Authority, write_private
+from twin.services.certificates import Authority
 from twin.services.facts import (
     CONTROLLER_MANAGER_PORT,
     ETCD_PEER_PORT,

@@ -7,7 +7,7 @@ import asyncio
 import yaml
 
 from keystone.errors import KeystoneError
-from twin.services.certificates import write_private
+from twin.files import write_private
 from twin.services.facts import HEADSCALE_GRPC_PORT, HEADSCALE_METRICS_PORT, STUN_PORT
 from twin.services.layout import environment
 from twin.services.one_process import OneProcess

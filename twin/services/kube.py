@@ -14,7 +14,7 @@ import httpx
 import yaml
 
 from keystone.errors import KeystoneError
-from twin.services.certificates import write_private
+from twin.files import write_private
 
 MERGE = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"

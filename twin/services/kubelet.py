@@ -22,8 +22,9 @@ from typing import Any
 import httpx
 
 from keystone.errors import KeystoneError
+from twin.files import write_private
 from twin.services import InstalledSystem, UnitState
-from twin.services.certificates import request, write_private
+from twin.services.certificates import request
 from twin.services.facts import JOIN_PORT, SOCKS_PORT, Facts
 from twin.services.join import token_secret
 from twin.services.kube import STRATEGIC, ApiError, Kube, write_kubeconfig

@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 
 from keystone.errors import KeystoneError
+from twin.files import write_private
 from twin.services import InstalledSystem
-from twin.services.certificates import write_private
 from twin.services.facts import SOCKS_PORT, Facts
 from twin.services.layout import environment
 from twin.services.one_process import OneProcess
