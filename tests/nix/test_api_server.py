@@ -73,6 +73,7 @@ class Server:
         etcd += ["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", f"a={peer}"]
         port = self.url.rpartition(":")[2]
         api = [str(program("kube-apiserver")), *self.arguments, "--etcd-servers", self.etcd_url]
+        api += [f"--advertise-address={ADDRESS}"]  # it looks for a way out of the computer else, and there may be none
         api += ["--bind-address", ADDRESS, "--secure-port", port, "--cert-dir", str(self.folder / "certificates")]
         api += ["--service-cluster-ip-range", "10.43.0.0/16", "--authorization-mode", "RBAC", "--allow-privileged"]
         api += ["--service-account-issuer", "https://kubernetes.default.svc.cluster.local"]
