@@ -93,6 +93,8 @@ def furnish(base: Path, *, serial: str, hostname: str, disks: Sequence[Disk]) ->
     }
     for name, text in files.items():
         write_file(base / name, f"{text}\n".encode(), 0o644)
+    # The twin's firmware takes keys of Secure Boot at any time.
+    write_file(base / "sys/firmware/efi/efivars/SetupMode-8be4df61-93ca-11d2-aa0d-00e098032b8c", b"\6\0\0\0\1", 0o644)
     (base / "dev/disk/by-id").mkdir(parents=True)
     (base / "root").mkdir(exist_ok=True)
     link_disks(base, disks)

@@ -15,6 +15,8 @@ from keystone.hosts import ssh
 from keystone.identities import disk_guid
 
 MARKER = "/etc/keystone/install.json"
+# UEFI 2.10, 3.3: whether the firmware takes new keys of Secure Boot.
+SETUP_MODE = "/sys/firmware/efi/efivars/SetupMode-8be4df61-93ca-11d2-aa0d-00e098032b8c"
 CONFIRMATION = "KEYSTONE_CONFIRM_WIPE"
 
 
@@ -52,6 +54,8 @@ class Expected:
     protect: bool
     unlock: str
     """How a person unlocks the disks; see `unlocking`."""
+    secure_boot: bool
+    """Whether the installed system makes keys of Secure Boot and binds the TPM to them."""
     osd_disks: tuple[str, ...] = ()
     confirmation: str | None = None
 
@@ -91,6 +95,7 @@ class Seen:
     variant: str = ""
     machine_serial: str | None = None
     disk: Disk | None = None
+    setup_mode: bool | None = None
     osd_paths: tuple[str, ...] = ()
     fault: str = ""
 
@@ -240,7 +245,21 @@ def _right_hardware(judge: _Judge) -> Disk:
             f"{expected.disk} is {disk.path}, which is an OSD disk of this host too",
             f"Correct hosts.{expected.host}.osdDisks",
         )
+    _takes_keys(judge)
     return disk
+
+
+def _takes_keys(judge: _Judge) -> None:
+    """Else the TPM's slot stays bound to nothing, or firmware with an earlier install's keys refuses the system."""
+    if not judge.expected.secure_boot or judge.seen.setup_mode:
+        return
+    unlock = f"hosts.{judge.expected.host}.unlock: remote"
+    if judge.seen.setup_mode is None:
+        raise judge.refuse("it shows no variable of UEFI's Secure Boot", f"Boot it in UEFI mode, or set {unlock}")
+    raise judge.refuse(
+        "its firmware is not in Setup Mode and takes no keys of Secure Boot",
+        f'Erase the platform key in the firmware ("reset to Setup Mode") and boot the installer, or set {unlock}',
+    )
 
 
 def _confirmed(judge: _Judge, why: str, *, ours: bool) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from keystone.errors import KeystoneError
 from keystone.hosts import ssh
 from keystone.hosts.context import Context
-from keystone.hosts.guard import MARKER, Disk, Expected, Seen, State
+from keystone.hosts.guard import MARKER, SETUP_MODE, Disk, Expected, Seen, State
 from keystone.settings import Host
 
 # Keys of a few generations above the settings' own tell a lowered generation from a foreign machine.
@@ -35,6 +35,7 @@ def expected_of(context: Context, name: str, confirmation: str | None) -> Expect
         installer_host_key=ssh.public(host.installer_host_key) if host.installer_host_key else None,
         protect=context.settings.protect_hosts,
         unlock=unlocking(name, host),
+        secure_boot=host.unlock != "remote",
         osd_disks=tuple(host.osd_disks),
         confirmation=confirmation or None,
     )
@@ -100,6 +101,7 @@ async def _look(machine: ssh.Machine, expected: Expected) -> Seen:
     hardware: dict[str, Any] = {
         "machine_serial": serial.strip() if serial is not None else None,
         "disk": disk,
+        "setup_mode": _is_set(await _read(machine, [], "cat", SETUP_MODE)),
         "osd_paths": tuple(osds),
         "key": machine.label,
     }
@@ -150,6 +152,11 @@ def _signatures(top: Mapping[str, Any], inner: Sequence[Mapping[str, Any]]) -> l
         words = (node.get("type") or "part", node.get("partlabel") or node.get("path") or "unnamed", node.get("fstype"))
         found.append(" ".join(str(word) for word in words if word))
     return found
+
+
+def _is_set(variable: str | None) -> bool | None:
+    """A variable of one byte, after four of attributes."""
+    return None if variable is None else variable.endswith("\x01")
 
 
 def _variant(release: str) -> str:

@@ -20,9 +20,10 @@ EXPECTED = Expected(
     installer_host_key=INSTALLER,
     protect=True,
     unlock="Type the passphrase",
+    secure_boot=True,
 )
 BLANK = Disk("/dev/sda", "disk", "A-1", "", ())
-LIVE = Seen(State.INSTALLER, key=INSTALLER, variant="installer", machine_serial="M-1", disk=BLANK)
+LIVE = Seen(State.INSTALLER, key=INSTALLER, variant="installer", machine_serial="M-1", disk=BLANK, setup_mode=True)
 CONFIRMED = "w1:A-1:2"
 
 
@@ -85,6 +86,15 @@ FOREIGN = with_guid("9b2c", "gpt", "part data ext4")
             Action.INSTALL,
             id="a machine serial that the stack file does not give is not compared",
         ),
+        pytest.param(
+            replace(LIVE, setup_mode=None),
+            replace(EXPECTED, secure_boot=False),
+            Action.INSTALL,
+            id="a host without Secure Boot needs no firmware that takes keys",
+        ),
+        pytest.param(
+            running(setup_mode=False), EXPECTED, Action.ADOPT, id="a system that has enrolled its keys is adopted"
+        ),
     ],
 )
 def test_the_verdict(seen: Seen, expected: Expected, action: Action) -> None:
@@ -92,6 +102,24 @@ def test_the_verdict(seen: Seen, expected: Expected, action: Action) -> None:
 
 
 REFUSALS = [
+    pytest.param(
+        replace(LIVE, setup_mode=False),
+        EXPECTED,
+        r"its firmware is not in Setup Mode .*\. Erase the platform key .* or set hosts\.w1\.unlock: remote",
+        id="firmware that takes no keys",
+    ),
+    pytest.param(
+        replace(running(1), setup_mode=False),
+        replace(EXPECTED, confirmation=CONFIRMED),
+        r"its firmware is not in Setup Mode",
+        id="firmware that would refuse the new system, which makes keys of its own",
+    ),
+    pytest.param(
+        replace(LIVE, setup_mode=None),
+        EXPECTED,
+        r"shows no variable of UEFI's Secure Boot\. Boot it in UEFI mode, or set hosts\.w1\.unlock: remote",
+        id="a machine that was not booted by UEFI",
+    ),
     pytest.param(
         Seen(State.LOCKED),
         EXPECTED,

@@ -75,6 +75,7 @@ def live(given: Context, disk: str | None = None) -> Fake:
     script: Script = {
         "cat /etc/os-release": "VARIANT_ID=installer\n",
         "cat /sys/class/dmi/id/product_serial": "serial-w1\n",
+        f"cat {guard.SETUP_MODE}": "\6\0\0\0\1",
         "lsblk": disk or row(),
         "sgdisk": "",
     }
@@ -86,6 +87,7 @@ def ours(given: Context, **marker: Any) -> Fake:
     script: Script = {
         "cat /etc/keystone/install.json": json.dumps(said),
         "cat /sys/class/dmi/id/product_serial": "serial-w1\n",
+        f"cat {guard.SETUP_MODE}": "\6\0\0\0\1",
         "lsblk": row(),
         "readlink -f /run/current-system": f"{SYSTEM}\n",
     }

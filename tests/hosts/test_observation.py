@@ -36,6 +36,7 @@ DISK = {
 SCRIPT = {
     "cat /etc/os-release": 'ID=nixos\nVARIANT_ID="installer"\n',
     "cat /sys/class/dmi/id/product_serial": "serial-w1\n",
+    f"cat {guard.SETUP_MODE}": "\6\0\0\0\1",
     LSBLK + "virtio-w1-system": lsblk(DISK),
 }
 
@@ -62,6 +63,13 @@ def test_the_installer_and_its_empty_disk_are_seen() -> None:
     assert (seen.state, seen.variant, seen.machine_serial) == (State.INSTALLER, "installer", "serial-w1")
     assert seen.disk == guard.Disk("/dev/vda", "disk", "w1-disk", "", ())
     assert not [call for call in machine.calls if not call.startswith(("cat ", "lsblk "))]
+
+
+@pytest.mark.parametrize(
+    ("answer", "seen"), [("\6\0\0\0\1", True), ("\6\0\0\0\0", False), ((1, "cat: No such file or directory"), None)]
+)
+def test_whether_the_firmware_takes_keys_is_seen(answer: Any, seen: bool | None) -> None:
+    assert look(site(), live({f"cat {guard.SETUP_MODE}": answer})).setup_mode is seen
 
 
 def test_partitions_count_as_traces_in_the_flat_and_in_the_nested_form_of_lsblk() -> None:
