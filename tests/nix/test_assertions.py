@@ -82,6 +82,11 @@ CASES: list[tuple[str, str, str]] = [
         "c2: keystone.boot.unlock.pcrs is set, but keystone.host.unlock is remote. Leave pcrs empty or unlock by tpm2.",
     ),
     (
+        "dev-w1",
+        module("keystone.boot.secureBoot.measured = false;"),
+        "w1: keystone.boot.secureBoot.measured is off and keystone.boot.unlock.pcrs is empty: the TPM would open",
+    ),
+    (
         "home-cloud-c2",
         module("keystone.boot.secureBoot.measured = true;"),
         "c2: keystone.boot.secureBoot.measured needs keystone.boot.secureBoot.enable. Enable both or neither.",

@@ -41,6 +41,10 @@ in
         assertion = cfg.unlock.pcrs == [ ] || tpm2;
         message = "${host.name}: keystone.boot.unlock.pcrs is set, but keystone.host.unlock is remote. Leave pcrs empty or unlock by tpm2.";
       }
+      {
+        assertion = tpm2 && cfg.secureBoot.enable -> cfg.secureBoot.measured || cfg.unlock.pcrs != [ ];
+        message = "${host.name}: keystone.boot.secureBoot.measured is off and keystone.boot.unlock.pcrs is empty: the TPM would open the disk for any system that boots here. Set pcrs, such as [ 7 ], or set unlock: remote.";
+      }
     ];
 
     keystone.boot.unlock = {
