@@ -44,3 +44,22 @@ def test_other_resources_name_no_command() -> None:
     urn = "urn:pulumi:dev::keystone::command:local:Command::install-w1"
     reporter.take(said("error", "exit status 3", urn))
     assert reporter.faults() == ["install-w1 (command:local:Command):", "  exit status 3"]
+
+
+def test_an_object_that_nobody_has_looked_at_yet_is_no_warning() -> None:
+    stream = io.StringIO()
+    reporter = Reporter(stream=stream)
+    reporter.take(said("warning", "Has no .status.conditions"))
+    assert stream.getvalue() == ""
+
+
+def test_what_a_running_resource_says_is_cut_visibly() -> None:
+    stream = io.StringIO()
+    reporter = Reporter(stream=stream, last=-1000.0)
+    kind = URN.split("::")[2].split("$")[-1]
+    reporter.take(
+        {"resourcePreEvent": {"metadata": {"op": "create", "urn": URN, "type": kind, "new": {"custom": True}}}}
+    )
+    reporter.take(said("info", "Resource has condition Ready=False (want True)"))
+    reporter.tick()
+    assert stream.getvalue() == "  ... chart-longhorn-release 0 s (Resource has condition Ready=False (w...)\n"

@@ -35,6 +35,8 @@ SILENT = ("same", "replace")
 HEARTBEAT_SECONDS = 30
 # A command's line that asks a person to do something begins so, and is always shown.
 NOTE = "note: "
+# What the Kubernetes plugin says of each object that nobody has looked at yet: nothing is wrong.
+NOT_YET = "Has no .status.conditions"
 PROTECTED = ("\nbecause it is protected", "\nas it is currently marked for protection")
 
 
@@ -108,7 +110,8 @@ class Reporter:
         parts = []
         for urn, (_, since) in shown[:4]:
             word = self.said.get(urn, "")
-            parts.append(f"{name_of(urn)} {now - since:.0f} s{' (' + word[:40] + ')' if word else ''}")
+            word = word if len(word) <= 40 else f"{word[:37]}..."
+            parts.append(f"{name_of(urn)} {now - since:.0f} s{f' ({word})' if word else ''}")
         more = f", and {len(shown) - 4} more" if len(shown) > 4 else ""
         return f"  ... {', '.join(parts)}{more}"
 
@@ -153,7 +156,7 @@ class Reporter:
                 self.errors.setdefault(urn, []).append(text)
             case "warning":
                 self.warnings[urn] = text
-                if text not in self.warned:
+                if text not in self.warned and text != NOT_YET:
                     self.warned.add(text)
                     self.line(f"warning: {name_of(urn)}: {text}" if urn else f"warning: {text}")
             case _:
