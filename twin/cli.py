@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,6 +26,8 @@ SPACE_NEEDED = 2 * 1024**3
 START_SECONDS = 60.0
 UNITS_SECONDS = control.UNITS_SECONDS + control.JOIN_SECONDS + 30.0
 STOP_SECONDS = 150.0
+PACKAGES = [Path(__file__).resolve().parents[1] / name for name in ("keystone", "twin")]
+"""What the daemon runs."""
 WAITING = {"off": "is off", "initrd": "waits for its passphrase"}
 """Words for machines that somebody has to do something for."""
 NOT_RUNNING = 3
@@ -65,6 +67,10 @@ def up(stack: Stack = "dev", project: Project = Path()) -> None:
         raise KeystoneError(tools.KUBERNETES_PLUGIN, "is not built", "Build the tools with `python -m toolchain`")
     fetch_definitions(site)
     if control.running(site.control_socket):
+        if outdated(site.control_socket, PACKAGES):
+            say(
+                f"its code has changed since it was started: `twin stop --stack {stack}` and `make up` take the new one"
+            )
         control.request(site.control_socket, "reload", limit=START_SECONDS, say=say)
     else:
         start(site)
@@ -76,6 +82,12 @@ def up(stack: Stack = "dev", project: Project = Path()) -> None:
     for line in _screens(site, found["machines"]):
         say(line)
     say(_summary(site, found["machines"]))
+
+
+def outdated(socket: Path, packages: Iterable[Path]) -> bool:
+    """Whether a file of the packages is newer than the socket, which the daemon makes when it starts."""
+    started = socket.stat().st_mtime
+    return any(file.stat().st_mtime > started for folder in packages for file in folder.rglob("*.py"))
 
 
 def _screens(site: Site, machines: dict[str, Any]) -> Iterator[str]:

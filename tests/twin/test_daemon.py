@@ -23,6 +23,7 @@ from tests import networks
 from tests.twin import sites
 from tests.twin.projects import REPOSITORY, STACK, Project, eventually, make
 from twin import control, processes
+from twin.cli import outdated
 from twin.ports import wanted
 from twin.ssh_keys import installer_public_key
 
@@ -105,6 +106,18 @@ def test_a_second_up_changes_nothing(running: Project) -> None:
     pid = running.status()["pid"]
     running.run("up")
     assert running.status()["pid"] == pid
+
+
+def test_a_twin_that_runs_older_code_than_there_is_is_told_apart(tmp_path: Path) -> None:
+    socket_, code = tmp_path / "control", tmp_path / "package/part/code.py"
+    socket_.touch()
+    code.parent.mkdir(parents=True)
+    code.touch()
+    os.utime(socket_, (1000, 1000))
+    os.utime(code, (999, 999))
+    assert not outdated(socket_, [tmp_path / "package"])
+    os.utime(code, (1001, 1001))
+    assert outdated(socket_, [tmp_path / "package"])
 
 
 def test_two_starts_at_once_make_one_twin_and_a_killed_one_is_cleaned_away(project: Project) -> None:
