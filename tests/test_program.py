@@ -122,6 +122,7 @@ def test_what_charts_want_lies_in_their_secrets_and_nowhere_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config: dict[str, Any] = yaml.safe_load((PROJECT / "Pulumi.dev.yaml").read_text())["config"]
+    config["keystone:hosts"]["w1"]["labels"] = {"topology.kubernetes.io/region": "pve"}  # of Proxmox
     encrypted = {f"keystone:{key}": {"secure": "v1:bm9uY2Vub25jZQ==:c2VjcmV0"} for key in FOR_CHARTS}
     monkeypatch.chdir(tmp_path)
     engine = _program_of({**config, **CHOOSING_THEM, **encrypted}, tmp_path)

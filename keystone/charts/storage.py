@@ -9,10 +9,26 @@ from keystone.charts import ceph
 from keystone.charts.release import Release
 from keystone.pools import CLOUD_LABEL, pools
 from keystone.settings import Settings, Storage
+from keystone.settings.storage import REGION_LABEL
 
 EBS, EFS = "aws-ebs-csi-driver", "aws-efs-csi-driver"
 PROXMOX_NAMESPACE, PROXMOX_SECRET, PROXMOX_FILE = "csi-proxmox", "proxmox-clusters", "config.yaml"
 """Where the driver finds clusters and tokens."""
+IN_PROXMOX = {
+    "nodeAffinity": {
+        "requiredDuringSchedulingIgnoredDuringExecution": {
+            "nodeSelectorTerms": [
+                {
+                    "matchExpressions": [
+                        {"key": REGION_LABEL, "operator": "Exists"},
+                        {"key": CLOUD_LABEL, "operator": "DoesNotExist"},
+                    ]
+                }
+            ]
+        }
+    }
+}
+"""Nodes of the site with a region: those of a cloud's pools have one too."""
 NODES_IN_AWS = {CLOUD_LABEL: "aws"}
 """Elsewhere the drivers would crash for want of an instance."""
 REGISTRAR_PORT = 9810
@@ -231,6 +247,8 @@ def proxmox(storage: Storage) -> Release:
             "existingConfigSecret": PROXMOX_SECRET,
             "existingConfigSecretKey": PROXMOX_FILE,
             "metrics": {"enabled": True},
+            # On any other machine it would only crash.
+            "node": {"affinity": IN_PROXMOX},
             "storageClass": [
                 {
                     "name": "proxmox",

@@ -96,10 +96,15 @@ class Efs(Model):
     file_system_id: Annotated[StrictStr, Field(pattern=r"^fs-[0-9a-f]+$")] = Field(description="the file system")
 
 
+REGION_LABEL = "topology.kubernetes.io/region"
+"""By it, and by the node's zone, Proxmox' driver knows where a machine is."""
+
+
 class Proxmox(Model):
     """Disks of a Proxmox cluster for nodes that are its virtual machines.
 
-    The driver's file config.yaml, with clusters and tokens, is keystone:proxmoxConfig.
+    The driver's file config.yaml, with clusters and tokens, is keystone:proxmoxConfig. Each such node has the region of
+    that file as its label topology.kubernetes.io/region, and the name of its Proxmox host as its zone.
     """
 
     storage_id: Annotated[StrictStr, Field(pattern=r"^[A-Za-z][A-Za-z0-9._-]*$")] = Field(

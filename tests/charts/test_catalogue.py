@@ -17,6 +17,7 @@ def settings(osd_disks: dict[str, int] | None = None, **sections: Any) -> Settin
     base = document(agents=3)
     for host in base["hosts"].values():
         host["layout"] = "ext4-luks"  # on which every storage runs
+        host["labels"] = {"topology.kubernetes.io/region": "pve"}  # of Proxmox
     for host, count in (osd_disks or {}).items():
         base["hosts"][host]["osdDisks"] = [f"/dev/disk/by-id/{host}-{n}" for n in range(count)]
     return parse({**base, **sections})

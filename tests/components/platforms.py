@@ -17,6 +17,7 @@ def settings(*, disks: int = 1, **sections: Any) -> Settings:
     base = document(agents=3)
     for name, host in base["hosts"].items():
         host["layout"] = "ext4-luks"  # on which every storage runs
+        host["labels"] = {"topology.kubernetes.io/region": "pve"}  # of Proxmox
         host["osdDisks"] = [f"/dev/disk/by-id/{name}-{n}" for n in range(disks)]
     return parse({**base, **sections})
 

@@ -7,7 +7,7 @@ from keystone.settings.gitops import Gitops
 from keystone.settings.hosts import Host
 from keystone.settings.network import Network
 from keystone.settings.platform import Platform
-from keystone.settings.storage import Storage
+from keystone.settings.storage import REGION_LABEL, Storage
 
 
 def storage_has_one_default_class(storage: Storage | None) -> Iterator[Fault]:
@@ -65,6 +65,16 @@ def proxmox_disks_are_encrypted(storage: Storage | None) -> Iterator[Fault]:
             "storage.proxmox.encryptedByHost",
             "Proxmox CSI does not encrypt volumes, and the storage below is said not to be encrypted either",
             "Put the storage on an encrypted disk and set it to true, or take another class",
+        )
+
+
+def proxmox_finds_machines(storage: Storage | None, hosts: Mapping[str, Host]) -> Iterator[Fault]:
+    nodes = [host for host in hosts.values() if host.role != "edge"]
+    if storage and storage.proxmox and not any(REGION_LABEL in host.labels for host in nodes):
+        yield Fault(
+            "storage.proxmox",
+            f"no host has the label {REGION_LABEL}, by which its driver finds the machine",
+            "Give its virtual machines this label, with the region of proxmoxConfig, and their Proxmox host as zone",
         )
 
 
@@ -142,6 +152,7 @@ RULES = (
     ceph_has_disks,
     longhorn_has_a_file_system,
     proxmox_disks_are_encrypted,
+    proxmox_finds_machines,
     phases_follow_phases,
     argo_knows_no_order,
     ssh_repositories_have_a_key_and_a_known_server,
