@@ -6,6 +6,7 @@ import providers
 import versions
 from clouds import Clouds
 from components.cluster_base import ClusterBase, ClusterBaseArgs
+from components.gitops import GitopsRepository, GitopsRepositoryArgs
 from components.host import Host, HostArgs
 from components.machine_command import Machine
 from components.mesh_network import MeshNetwork, MeshNetworkArgs
@@ -79,6 +80,14 @@ class Program:
         )
         clouds = Clouds(settings, self.secrets, base, platform, kubernetes)
         account = clouds.account()
+        if settings.gitops.repository:
+            # After all that makes things for its objects; and a destroy removes them while that is there.
+            after = [base.ready, *platform.releases.values(), *clouds.operators]
+            GitopsRepository(
+                "gitops",
+                GitopsRepositoryArgs(gitops=settings.gitops, after=after, key=self.secrets.repository),
+                opts=pulumi.ResourceOptions(providers=[kubernetes], aliases=[pulumi.Alias(parent=platform)]),
+            )
         pulumi.export("serviceTokens", pulumi.Output.secret(clouds.service_tokens()))
         pulumi.export("pipelineRoles", account.pipelines if account else {})
         for output, value in outputs.plain(settings, self.stack).items():

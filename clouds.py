@@ -27,6 +27,8 @@ class Clouds:
     ) -> None:
         self.settings, self.secrets = settings, secrets
         self.base, self.platform, self.kubernetes = base, platform, kubernetes
+        self.operators: list[pulumi.Resource] = []
+        """What in the cluster makes things at clouds, when the account is made."""
 
     @cached_property
     def _cloudflare(self) -> list[Provider]:
@@ -73,7 +75,9 @@ class Clouds:
             key_arn=account.key_arn,
             webhook=account.webhook,
         )
-        return AwsOperators("operators", args, opts=inside).releases
+        made = AwsOperators("operators", args, opts=inside)
+        self.operators.append(made)
+        return made.releases
 
     def _pools_elsewhere(self, installed: Mapping[str, pulumi.Resource]) -> None:
         """Pools at other clouds."""

@@ -10,6 +10,7 @@ from pulumi_kubernetes.apiextensions import CustomResource
 from pulumi_kubernetes.meta import v1 as meta
 
 from keystone.charts import Release
+from keystone.charts.gitops import FINALIZER
 from keystone.settings import Gitops
 
 # The provider gives up after the release did, so that it can tell the release's own message.
@@ -148,10 +149,7 @@ def _argo(component: ChartRelease, name: str, args: ChartReleaseArgs) -> pulumi.
         f"{name}-release",
         api_version="argoproj.io/v1alpha1",
         kind="Application",
-        # The finalizer makes a removed application take its objects with it.
-        metadata=_metadata(
-            release, args.gitops, pulumi.Output.json_dumps(waits), ["resources-finalizer.argocd.argoproj.io"]
-        ),
+        metadata=_metadata(release, args.gitops, pulumi.Output.json_dumps(waits), [FINALIZER]),
         spec={
             "project": "default",
             "source": {

@@ -1,4 +1,4 @@
-"""Everything inside the cluster up to the applications: namespaces, network, storage, monitoring, the repository."""
+"""Everything inside the cluster up to the applications: namespaces, network, storage, monitoring."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,7 +7,6 @@ import pulumi
 
 from components.ceph_storage import CephStorage, CephStorageArgs
 from components.cluster_network import ClusterNetwork, ClusterNetworkArgs
-from components.gitops import GitopsRepository, GitopsRepositoryArgs
 from components.namespaces import Namespaces, NamespacesArgs
 from components.observability import Observability, ObservabilityArgs
 from components.service_mesh import ServiceMesh, ServiceMeshArgs
@@ -103,8 +102,4 @@ class Platform(pulumi.ComponentResource):
             )
             found |= Observability("observability", monitoring, opts=child).releases
         self.releases = found
-        if settings.gitops.repository:
-            after = [args.after, *found.values()]
-            repository = GitopsRepositoryArgs(gitops=settings.gitops, after=after, key=args.secrets.repository)
-            GitopsRepository("gitops", repository, opts=child)
         self.register_outputs({})

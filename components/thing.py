@@ -30,7 +30,10 @@ def thing(
         api_version=it.api,
         kind=it.kind,
         metadata=meta.ObjectMetaArgs(
-            name=it.name, namespace=namespace or it.namespace, annotations=annotations or None
+            name=it.name,
+            namespace=namespace or it.namespace,
+            annotations=annotations or None,
+            finalizers=list(it.finalizers) or None,
         ),
         spec=it.spec,
         opts=pulumi.ResourceOptions(

@@ -186,3 +186,15 @@ def test_servers_are_installed_and_switched_one_after_another(tmp_path: Path, mo
     assert "system-w1" in engine.named("install-w2").dependencies
     assert "system-w2" in engine.named("system-w3").dependencies
     assert len((PROJECT / "__main__.py").read_text().splitlines()) < 120
+
+
+def test_the_repository_comes_after_all_that_makes_things_for_its_objects(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = yaml.safe_load((PROJECT / "Pulumi.dev-cloud.yaml").read_text())["config"]
+    config["keystone:gitops"] = {"repository": {"url": "https://git.example.org/team/cluster.git"}}
+    config["keystone:operators"] = {"ack": {"services": ["s3"]}, "crossplane": {"aws": ["rds"]}}
+    monkeypatch.chdir(tmp_path)
+    source = _program_of(config, tmp_path).named("gitops-gitrepository-cluster")
+    # A destroy goes the other way: a bucket of the user's repository needs the controller that removes it.
+    assert {"chart-ack-s3-release", "chart-crossplane-release", "chart-cert-manager-release"} <= source.dependencies

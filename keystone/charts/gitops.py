@@ -8,6 +8,8 @@ from keystone.settings import Gitops, Phase, Repository
 
 NAME = "cluster"
 SECRET = "cluster-repository"
+FINALIZER = "resources-finalizer.argocd.argoproj.io"
+"""Makes an application of Argo CD that is removed take its objects with it."""
 
 
 def login(gitops: Gitops, key: str) -> tuple[dict[str, str], dict[str, str]]:
@@ -67,6 +69,8 @@ def _flux(gitops: Gitops, repository: Repository) -> Iterator[Thing]:
                 "timeout": "5m",
                 "path": phase.path,
                 "prune": phase.prune,
+                # What makes and removes things for its objects goes after them: until then they must be gone.
+                **({"deletionPolicy": "WaitForTermination"} if phase.prune else {}),
                 # A phase is done when its objects are ready, not when they are there.
                 "wait": True,
                 "sourceRef": {"kind": "GitRepository", "name": NAME},
@@ -93,5 +97,6 @@ def _argo(gitops: Gitops, repository: Repository) -> Iterator[Thing]:
             kind="Application",
             name=name,
             namespace=gitops.namespace,
+            finalizers=(FINALIZER,) if phase.prune else (),
             spec=spec,
         )

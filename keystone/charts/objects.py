@@ -22,6 +22,7 @@ class Thing:
     after: str | None = None
     wait: str | None = None
     annotations: Mapping[str, str] = field(default_factory=dict)
+    finalizers: tuple[str, ...] = ()
 
 
 # --- load balancer ---

@@ -83,5 +83,14 @@ def test_argo_gets_an_application_for_each_phase() -> None:
     assert apps["metadata"]["namespace"] == "argocd"
 
 
+@pytest.mark.parametrize("prune", [True, False])
+def test_what_is_pruned_is_gone_before_what_it_ran_on(prune: bool) -> None:
+    phases = {"base": {"path": "./base", "prune": prune}}
+    spec = deploy(phases=phases).named("gitops-kustomization-base").inputs["spec"]
+    assert spec.get("deletionPolicy") == ("WaitForTermination" if prune else None)
+    metadata = deploy("argocd", phases=phases).named("gitops-application-base").inputs["metadata"]
+    assert metadata.get("finalizers") == (["resources-finalizer.argocd.argoproj.io"] if prune else None)
+
+
 def test_the_users_manifests_come_after_the_platform() -> None:
     assert "anything" in deploy().named("gitops-gitrepository-cluster").dependencies
