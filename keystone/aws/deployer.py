@@ -56,7 +56,6 @@ SERVES: Mapping[str, tuple[str, ...]] = {
         "aws:ec2/securityGroup:SecurityGroup",
         "aws:ec2/subnet:Subnet",
         "aws:ec2/vpc:Vpc",
-        "aws:ec2/vpcEndpoint:VpcEndpoint",
         "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule",
     ),
     "Groups": ("aws:autoscaling/group:Group", "aws:autoscaling/lifecycleHook:LifecycleHook"),

@@ -77,8 +77,22 @@ SubnetId = Annotated[
 ImageId = Annotated[
     StrictStr, _matching(r"ami-[0-9a-f]{8,17}", "an image's id", "Give that of the uploaded pool image")
 ]
+
+
+def _x86_64(value: str) -> str:
+    """AWS names a processor by a letter behind the generation; `g` is its own, of ARM (`a1` came before that rule).
+
+    Source: "Naming conventions", Amazon EC2 instance types guide.
+    """
+    if re.match(r"(a1|[a-z]+\d+g[a-z]*)\.", value):
+        raise Wrong(f"{value!r} has a processor of ARM, and the pools' image is x86_64", "Write it like t3.medium")
+    return value
+
+
 InstanceType = Annotated[
-    StrictStr, _matching(r"[a-z][a-z0-9-]*\.[a-z0-9-]+", "an instance type", "Write it like t3.medium")
+    StrictStr,
+    _matching(r"[a-z][a-z0-9-]*\.[a-z0-9-]+", "an instance type", "Write it like t3.medium"),
+    AfterValidator(_x86_64),
 ]
 HostedZoneId = Annotated[
     StrictStr, _matching(r"Z[A-Z0-9]{1,31}", "the id of a hosted zone", "Copy it from Route 53; it begins with Z")
