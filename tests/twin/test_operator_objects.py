@@ -21,10 +21,10 @@ from tests.backup import test_jobs as copies
 from tests.charts.test_cloud_pools import CLOUDS
 from tests.charts.test_cloud_pools import site as with_clouds
 from tests.twin.sites import Trial
-from tests.twin.test_charts import LIMIT, apply, flux, get, installed, runner, site
+from tests.twin.test_charts import LIMIT, apply, flux, get, installed, site
 from tests.twin.waiting import until
 
-__all__ = ["runner", "site"]
+__all__ = ["site"]
 
 pytestmark = [pytest.mark.twin, pytest.mark.timeout(300)]
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
