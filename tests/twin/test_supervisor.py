@@ -8,9 +8,11 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from keystone.errors import KeystoneError
+from tests.waiting import until
 from twin import processes
 from twin.supervisor import Spec, Supervisor
 
@@ -172,12 +174,8 @@ asyncio.run(main())
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         child = int(parent.stdout.readline())
-        deadline = time.monotonic() + 5
-        # The shim needs a moment to ask for the signal and become the program.
-        while b"time.sleep" not in Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")[2] and (
-            time.monotonic() < deadline
-        ):
-            time.sleep(0.02)
+        # The shim asks for the signal before it becomes the program; in between it has no words at all.
+        until(lambda: "time.sleep" in "".join(psutil.Process(child).cmdline()[2:3]), "the program in place of the shim")
         parent.kill()
     assert gone(child)
 
