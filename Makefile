@@ -2,8 +2,8 @@
 # Another stack: `make up STACK=NAME`. Another Python: `make up PYTHON=/path/to/python3`.
 
 STACK ?= dev
-# How many tests run side by side; each holds a twin's control plane at times, about 1 GB.
-JOBS ?= 2
+# How many files of tests run side by side, waiting more than computing; each holds a twin's control plane at times, about 1 GB.
+JOBS ?= 3
 PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13; do \
 	if $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then command -v $$p; break; fi; done)
 PY := .venv/bin/python
