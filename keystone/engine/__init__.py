@@ -225,12 +225,14 @@ def _watch(
     """Feed the reporter until the engine ends. Returns the error to raise when a person or the clock stopped it."""
     deadline = time.monotonic() + run.seconds
     reason: KeystoneError | None = None
+    ended = False
     while True:
         try:
             line = events.get(timeout=0.5)
         except queue.Empty:
-            # A killed engine's children may hold its output open for ever.
-            line = "" if engine.poll() is None else None
+            # A killed engine's children may hold its output open for ever; its own last words may come after its end.
+            line = None if ended else ""
+            ended = engine.poll() is not None
         if line is None:
             engine.wait(timeout=60)
             return reason
