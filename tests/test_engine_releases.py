@@ -18,6 +18,7 @@ def test_a_failed_release_repeats_its_last_words_and_names_the_command_for_more(
     reporter = Reporter(stream=io.StringIO())
     reporter.take(said("warning", "InstallFailed: attempt 1"))
     reporter.take(said("warning", "InstallFailed: no space left on device"))
+    reporter.take(said("warning", "Has no .status.conditions"))
     reporter.take(said("error", "timed out waiting for the condition"))
     assert reporter.faults() == [
         "chart-longhorn-release (kubernetes:helm.toolkit.fluxcd.io/v2:HelmRelease):",

@@ -35,7 +35,7 @@ SILENT = ("same", "replace")
 HEARTBEAT_SECONDS = 30
 # A command's line that asks a person to do something begins so, and is always shown.
 NOTE = "note: "
-# What the Kubernetes plugin says of each object that nobody has looked at yet: nothing is wrong.
+# What the Kubernetes plugin says of an object that nobody has looked at yet, also after what its controller said.
 NOT_YET = "Has no .status.conditions"
 PROTECTED = ("\nbecause it is protected", "\nas it is currently marked for protection")
 
@@ -152,11 +152,13 @@ class Reporter:
             # Debug messages hold the values of secrets: they go no further.
             case "debug":
                 return
+            case "warning" if text == NOT_YET:
+                return
             case "error":
                 self.errors.setdefault(urn, []).append(text)
             case "warning":
                 self.warnings[urn] = text
-                if text not in self.warned and text != NOT_YET:
+                if text not in self.warned:
                     self.warned.add(text)
                     self.line(f"warning: {name_of(urn)}: {text}" if urn else f"warning: {text}")
             case _:
